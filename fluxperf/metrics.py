@@ -1,0 +1,104 @@
+"""The one table of metrics: name, label, unit, formula, which direction is better.
+
+A formula is a function of one request's `Timeline` and gives an integer in the metric's *raw* unit
+(nanoseconds, or thousandths of a token per second), or None where the value does not exist. To add
+a metric, write one formula and one row; recorder, merge, table, CSV and JSON follow the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fluxperf.model import Slo, Timeline
+from fluxperf.units import NS_PER_MS, NS_PER_S
+
+Formula = Callable[[Timeline], int | None]
+
+
+def ttft(request: Timeline) -> int | None:
+    """Time to first token: first output event - sent, ns."""
+    if request.first_output_ns is None or request.sent_ns is None:
+        return None
+    return request.first_output_ns - request.sent_ns
+
+
+def ttfo(request: Timeline) -> int | None:
+    """Time to first output proper: first event of the answer (not reasoning) - sent, ns."""
+    if request.first_answer_ns is None or request.sent_ns is None:
+        return None
+    return request.first_answer_ns - request.sent_ns
+
+
+def itl(request: Timeline) -> int | None:
+    """Inter-token latency: (last output event - first) / (output_tokens - 1), ns; None under 2 tokens."""
+    if request.first_output_ns is None or request.last_output_ns is None or request.output_tokens < 2:
+        return None
+    return round((request.last_output_ns - request.first_output_ns) / (request.output_tokens - 1))
+
+
+def latency(request: Timeline) -> int | None:
+    """End of the response - sent, ns."""
+    if request.end_ns is None or request.sent_ns is None:
+        return None
+    return request.end_ns - request.sent_ns
+
+
+def connect(request: Timeline) -> int | None:
+    """Time spent opening a connection before the request was sent, ns; 0 on a warm one."""
+    return request.connect_ns
+
+
+def wait(request: Timeline) -> int | None:
+    """Time spent waiting for a free connection before the request was sent, ns."""
+    return request.wait_ns
+
+
+def output_token_throughput(request: Timeline) -> int | None:
+    """Output tokens / latency, in thousandths of a token per second."""
+    duration_ns = latency(request)
+    if not duration_ns or not request.output_tokens:
+        return None
+    return round(request.output_tokens * 1000 * NS_PER_S / duration_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A row of the table. `value / per_unit` is in `unit`; `formula` None: pooled over events, recorded as they come."""
+
+    name: str
+    label: str
+    unit: str
+    per_unit: int
+    lower_is_better: bool
+    formula: Formula | None
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("ttft_ms", "TTFT (ms)", "ms", NS_PER_MS, True, ttft),
+    Metric("itl_ms", "ITL (ms)", "ms", NS_PER_MS, True, itl),
+    Metric("latency_ms", "Latency (ms)", "ms", NS_PER_MS, True, latency),
+    Metric("ttfo_ms", "TTFO (ms)", "ms", NS_PER_MS, True, ttfo),
+    Metric("chunk_gap_ms", "Chunk gap (ms)", "ms", NS_PER_MS, True, None),
+    Metric("output_token_throughput", "Tokens/s a request", "tokens/s", 1000, False, output_token_throughput),
+    Metric("connect_ms", "Connect (ms)", "ms", NS_PER_MS, True, connect),
+    Metric("wait_ms", "Wait (ms)", "ms", NS_PER_MS, True, wait),
+)
+BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}
+CHUNK_GAP = BY_NAME["chunk_gap_ms"]
+
+
+def value(metric: Metric, request: Timeline) -> float | None:
+    """The metric of one request, in the metric's unit; None where it does not exist (always, for a pooled one)."""
+    raw = metric.formula(request) if metric.formula else None
+    return None if raw is None else raw / metric.per_unit
+
+
+def missed(slo: Slo, request: Timeline) -> tuple[str, ...]:
+    """The names of the constraints that the request misses; a value that does not exist counts as met."""
+    names = []
+    for constraint in slo.constraints:
+        found = value(BY_NAME[constraint.metric], request)
+        if found is not None and not constraint.met_by(found):
+            names.append(constraint.metric)
+    return tuple(names)

@@ -1,0 +1,168 @@
+"""`Histogram`: an HdrHistogram with the exact moments beside it.
+
+The HDR part (1 ns to 1 h, 3 significant digits) answers percentiles; count, sum, sum of squares,
+minimum and maximum are exact integers, so that mean and stddev need no bucket. The class knows
+integers only: what unit they are in is the metric's business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from hdrh.histogram import HdrHistogram
+
+LOWEST = 1
+HIGHEST = 3_600_000_000_000
+SIGNIFICANT_DIGITS = 3
+
+# The bucket arithmetic of HdrHistogram for these three constants: 2048 sub-buckets, unit magnitude 0.
+_SUB_BUCKET_BITS = 11
+_HALF_BITS = _SUB_BUCKET_BITS - 1
+
+
+def _bucket(value: int) -> int:
+    """The index in the HDR counts array that `value` (0 <= value <= HIGHEST) belongs to."""
+    shift = max(value.bit_length() - _SUB_BUCKET_BITS, 0)
+    return (shift << _HALF_BITS) + (value >> shift)
+
+
+def _middle(bucket: int) -> float:
+    """The middle of the bucket's range of values (HdrHistogram's median equivalent value, not its upper edge)."""
+    shift = max((bucket >> _HALF_BITS) - 1, 0)
+    low = (bucket - (shift << _HALF_BITS)) << shift
+    return low + ((1 << shift) - 1) / 2
+
+
+class Histogram:
+    """Counts of non-negative integers. Values above `HIGHEST` are counted in the top bucket and as `clipped`."""
+
+    __slots__ = ("_hdr", "clipped", "count", "max", "min", "sum", "sum_of_squares")
+
+    def __init__(self) -> None:
+        self._hdr = HdrHistogram(LOWEST, HIGHEST, SIGNIFICANT_DIGITS, b64_wrap=False)
+        self.count = 0
+        self.sum = 0
+        self.sum_of_squares = 0
+        self.min: int | None = None
+        self.max: int | None = None
+        self.clipped = 0
+
+    def record(self, value: int) -> None:
+        """Counts one value (an integer in the metric's own unit; negative values raise ValueError)."""
+        self.record_all((value,))
+
+    def record_all(self, values: Iterable[int]) -> None:
+        """Counts every value; raises ValueError, and counts none of them, if one is negative."""
+        values = tuple(values)
+        if not values:
+            return
+        low, high = min(values), max(values)
+        if low < 0:
+            raise ValueError(f"a histogram holds no negative values, got {low}")
+        counts = self._hdr.counts
+        for value in values if high <= HIGHEST else (min(value, HIGHEST) for value in values):
+            shift = value.bit_length() - _SUB_BUCKET_BITS
+            counts[value if shift < 0 else (shift << _HALF_BITS) + (value >> shift)] += 1
+        self.count += len(values)
+        self.sum += sum(values)
+        self.sum_of_squares += sum(value * value for value in values)
+        self.min = low if self.min is None else min(self.min, low)
+        self.max = high if self.max is None else max(self.max, high)
+        if high > HIGHEST:
+            self.clipped += sum(value > HIGHEST for value in values)
+        self._sync()
+
+    def merge(self, other: Histogram) -> None:
+        """Adds what `other` counted; afterwards this equals the histogram of the union."""
+        if other.min is None or other.max is None:
+            return
+        self._hdr.add(other._hdr)
+        self.count += other.count
+        self.sum += other.sum
+        self.sum_of_squares += other.sum_of_squares
+        self.min = other.min if self.min is None else min(self.min, other.min)
+        self.max = other.max if self.max is None else max(self.max, other.max)
+        self.clipped += other.clipped
+        self._sync()
+
+    @property
+    def mean(self) -> float | None:
+        """The exact mean; None if nothing was counted."""
+        return self.sum / self.count if self.count else None
+
+    @property
+    def stddev(self) -> float | None:
+        """The exact population standard deviation; None if nothing was counted."""
+        if not self.count:
+            return None
+        return math.sqrt(max(self.count * self.sum_of_squares - self.sum * self.sum, 0)) / self.count
+
+    def percentiles(self, *percents: float) -> list[float | None]:
+        """Nearest-rank percentiles: for each percent, the smallest value with at least that share at or below it.
+
+        Each is the middle of its bucket, kept within the exact minimum and maximum: at most 0.05 %
+        from the value itself. None where nothing was counted.
+        """
+        if self.min is None or self.max is None:
+            return [None] * len(percents)
+        # The fraction is compared exactly: 0.9 * 10 is 9, not 9.000000000000002.
+        ranks = [max(math.ceil(round(percent * self.count / 100, 9)), 1) for percent in percents]
+        found: dict[int, float] = {}
+        wanted = sorted(set(ranks))
+        below = 0
+        counts = self._hdr.counts
+        for bucket in range(_bucket(min(self.min, HIGHEST)), _bucket(min(self.max, HIGHEST)) + 1):
+            below += counts[bucket]
+            while wanted and below >= wanted[0]:
+                found[wanted.pop(0)] = min(max(_middle(bucket), self.min), self.max)
+            if not wanted:
+                break
+        return [found[rank] for rank in ranks]
+
+    def percentile(self, percent: float) -> float | None:
+        """One of `percentiles`."""
+        return self.percentiles(percent)[0]
+
+    def to_state(self) -> dict[str, Any]:
+        """The histogram as plain values that msgpack carries; the counts in HdrHistogram's V2 compressed form."""
+        return {
+            "counts": self._hdr.encode(),
+            "count": self.count,
+            "sum": self.sum,
+            # The sum of squares of nanoseconds passes 64 bits, which is all that msgpack has.
+            "sum_of_squares": str(self.sum_of_squares),
+            "min": self.min,
+            "max": self.max,
+            "clipped": self.clipped,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Histogram:
+        """The histogram that `to_state` described."""
+        new = cls()
+        if state["count"]:
+            new._hdr.add(HdrHistogram.decode(state["counts"], b64_wrap=False))
+        new.count = state["count"]
+        new.sum = state["sum"]
+        new.sum_of_squares = int(state["sum_of_squares"])
+        new.min = state["min"]
+        new.max = state["max"]
+        new.clipped = state["clipped"]
+        new._sync()
+        return new
+
+    def _sync(self) -> None:
+        """Tells the HDR part its own totals, which its encoder and its `add` rely on."""
+        if self.min is not None and self.max is not None:
+            self._hdr.total_count = self.count
+            self._hdr.min_value = min(value for value in (self.min, HIGHEST) if value is not None)
+            self._hdr.max_value = min(self.max, HIGHEST)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Histogram):
+            return NotImplemented
+        return self.to_state() == other.to_state()
+
+    __hash__ = None  # type: ignore[assignment]

@@ -1,0 +1,144 @@
+"""What a run found out, as values: `RoundResult` for each round, `RunResult` for the whole.
+
+Numbers here are in the units of their names, unrounded. Reporters read these values and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fluxperf.model.slo import Slo
+from fluxperf.model.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """The spread of one metric over the successful requests of a round, in the metric's unit; None: no value."""
+
+    avg: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    min: float | None = None
+    max: float | None = None
+    stddev: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goodput:
+    """Requests that met every SLO constraint. `ratio` is out of all requests; `missed` counts requests by constraint."""
+
+    name: str | None
+    requests: int
+    ratio: float | None
+    tokens: int
+    requests_per_s: float | None
+    tokens_per_s: float | None
+    missed: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachedTokens:
+    """Sums over the successful requests whose `usage` told cached_tokens."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    ratio: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A question about the measurement itself, and its answer in one sentence."""
+
+    name: str
+    ok: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundSummary:
+    """The figures of one round. Requests that were cut off by the end of the run are in `outcomes` only.
+
+    `stats` has one entry for each row of `fluxperf.metrics.METRICS`. `cold` says whether the round's
+    prompts were new to the server (None: not known, or not a first round); `examples` gives one
+    message for each failed outcome.
+    """
+
+    total_requests: int
+    successful_requests: int
+    failed_requests: int
+    duration_s: float
+    avg_input_tokens: float | None
+    avg_output_tokens: float | None
+    avg_in_flight: float | None
+    stats: Mapping[str, Stats]
+    tokens_per_s: float | None
+    requests_per_s: float | None
+    goodput: Goodput | None
+    outcomes: Mapping[str, int]
+    cached_tokens: CachedTokens | None
+    cold: bool | None = None
+    cold_reason: str | None = None
+    prometheus: Mapping[str, Any] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+    examples: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundResult:
+    """One round at one level. `requests` is in order of index, then turn, and can be iterated more than once.
+
+    `requests` may live on disk. `first_sent_ns` is the round's first send, on the clock of the
+    timelines; `notes` are sentences that belong above the figures (a short sample, prompts cut).
+    """
+
+    stage: str | None
+    concurrency: int
+    round: int
+    configuration: Mapping[str, Any]
+    summary: RoundSummary
+    requests: Collection[Timeline]
+    first_sent_ns: int | None
+    slo: Slo | None = None
+    notes: tuple[str, ...] = ()
+    partial: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One metric of a round against the same metric of its baseline round, over the prompts that succeeded in both.
+
+    Ratios are round / baseline, prompt by prompt; `mean_ratio` is their geometric mean.
+    """
+
+    stage: str | None
+    concurrency: int
+    metric: str
+    pairs: int
+    dropped: int
+    baseline_round: int
+    round: int
+    median_ratio: float | None
+    mean_ratio: float | None
+    ratio_ci95: tuple[float, float] | None
+    median_difference_ms: float | None
+    difference_ci95_ms: tuple[float, float] | None
+    p_value: float | None
+    share_slower: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """A whole run: what was asked, where it ran, and what each round gave. `partial`: it was stopped early."""
+
+    started_at: str
+    partial: bool
+    environment: Mapping[str, Any]
+    labels: Mapping[str, str]
+    configuration: Mapping[str, Any]
+    rounds: tuple[RoundResult, ...]
+    comparisons: tuple[Comparison, ...]
+    verdict: Mapping[str, Any] | None = None

@@ -1,0 +1,57 @@
+"""`Timeline`: what happened to one request, as facts. Everything else is a function of it (`fluxperf.metrics`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fluxperf.model.outcome import Outcome
+
+
+@dataclass(slots=True, kw_only=True)
+class Timeline:
+    """The facts of one request. Stamps are nanoseconds on the host's CLOCK_MONOTONIC; None: it did not happen.
+
+    `index` is the prompt's place in the dataset (0-based), the same in every round; `turn` counts
+    from 0 within a session. `connect_ns` and `wait_ns` are what the request spent on opening a
+    connection and on waiting for a free one, before it was sent. Token counts are as the server's
+    `usage` gave them; None: it gave none. `prompt_tokens_estimate` is the client's own estimate.
+    """
+
+    index: int
+    session_id: str | None = None
+    turn: int = 0
+    worker: int = 0
+    outcome: Outcome = Outcome.CUT_OFF
+    status: int | None = None
+    finish_reason: str | None = None
+    error: str | None = None
+    sent_ns: int | None = None
+    first_byte_ns: int | None = None
+    first_output_ns: int | None = None
+    first_answer_ns: int | None = None
+    last_output_ns: int | None = None
+    end_ns: int | None = None
+    max_gap_ns: int | None = None
+    output_events: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    prompt_tokens_estimate: int = 0
+    connect_ns: int = 0
+    wait_ns: int = 0
+    resent: int = 0
+
+    @property
+    def success(self) -> bool:
+        """Whether the request counts as successful (see `Outcome`)."""
+        return self.outcome.success
+
+    @property
+    def input_tokens(self) -> int:
+        """`usage.prompt_tokens` where the server sent it, else the client's estimate."""
+        return self.prompt_tokens_estimate if self.prompt_tokens is None else self.prompt_tokens
+
+    @property
+    def output_tokens(self) -> int:
+        """`usage.completion_tokens` where the server sent it and it is not 0, else the count of output events."""
+        return self.completion_tokens or self.output_events
