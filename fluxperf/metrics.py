@@ -64,7 +64,7 @@ def output_token_throughput(request: Timeline) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A row of the table. `value / per_unit` is in `unit`; `formula` None: pooled over events, recorded as they come."""
+    """A row of the table. `raw / per_unit` is in `unit`; no formula: pooled over events, recorded as they come."""
 
     name: str
     label: str

@@ -29,7 +29,7 @@ class Stats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goodput:
-    """Requests that met every SLO constraint. `ratio` is out of all requests; `missed` counts requests by constraint."""
+    """Requests that met every SLO constraint. `ratio` is out of all; `missed` counts requests by constraint."""
 
     name: str | None
     requests: int

@@ -1,4 +1,4 @@
-"""Service level objectives as values. Files are read in `fluxperf.plan.slo`, requests are judged in `fluxperf.metrics`."""
+"""Service level objectives as values. `fluxperf.plan.slo` reads files, `fluxperf.metrics` judges requests."""
 
 from __future__ import annotations
 
