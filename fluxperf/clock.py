@@ -7,6 +7,7 @@ milliseconds, a timerfd does not.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import socket
@@ -73,16 +74,18 @@ class StampClock:
 
 def kernel_stamps_work() -> bool:
     """Whether this kernel stamps received TCP segments (some sandboxes do not), tried on a loopback connection."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        with socket.create_connection(server.getsockname(), timeout=1) as client:
-            try:
-                stamp_receives(client)
-            except OSError:
-                return False
-            peer, _ = server.accept()
-            with peer:
-                peer.sendall(b"x")
-                _, ancillary, _, _ = client.recvmsg(1, STAMP_SPACE)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname(), timeout=1) as client,
+    ):
+        try:
+            stamp_receives(client)
+        except OSError:
+            return False
+        peer, _ = server.accept()
+        with peer:
+            peer.sendall(b"x")
+            _, ancillary, _, _ = client.recvmsg(1, STAMP_SPACE)
     return realtime_stamp_ns(ancillary) is not None
 
 
@@ -108,10 +111,8 @@ class TimerFd:
 
     def clear(self) -> None:
         """Takes notice of an expiry, so that it is no longer readable."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.read(self._fd, 8)
-        except BlockingIOError:
-            pass
 
     def close(self) -> None:
         """Closes the descriptor."""
