@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 from fluxperf.model.outcome import Outcome
 
@@ -13,8 +15,10 @@ class Timeline:
 
     `index` is the prompt's place in the dataset (0-based), the same in every round; `turn` counts
     from 0 within a session. `connect_ns` and `wait_ns` are what the request spent on opening a
-    connection and on waiting for a free one, before it was sent. Token counts are as the server's
-    `usage` gave them; None: it gave none. `prompt_tokens_estimate` is the client's own estimate.
+    connection and on waiting for a free one, before it was sent. `done_ns` is when the client was done
+    with it, whichever way it ended. Token counts are as the server's `usage` gave them; None: it gave
+    none. `coalesced_events` counts output events that came in the same read as the one before, so that
+    the gap between them is not known. `prompt_tokens_estimate` is the client's own estimate.
     """
 
     index: int
@@ -31,8 +35,10 @@ class Timeline:
     first_answer_ns: int | None = None
     last_output_ns: int | None = None
     end_ns: int | None = None
+    done_ns: int | None = None
     max_gap_ns: int | None = None
     output_events: int = 0
+    coalesced_events: int = 0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None
@@ -55,3 +61,18 @@ class Timeline:
     def output_tokens(self) -> int:
         """`usage.completion_tokens` where the server sent it and it is not 0, else the count of output events."""
         return self.completion_tokens or self.output_events
+
+
+_FIELDS = tuple(field.name for field in fields(Timeline))
+
+
+def to_row(request: Timeline) -> list[Any]:
+    """The timeline as a list of plain values, in the order of its fields."""
+    return [getattr(request, name) for name in _FIELDS]
+
+
+def from_row(row: Sequence[Any]) -> Timeline:
+    """The timeline that `to_row` gave."""
+    request = Timeline(**dict(zip(_FIELDS, row, strict=True)))
+    request.outcome = Outcome(request.outcome)
+    return request

@@ -1,0 +1,1 @@
+"""What follows from the results of rounds: values in, values out."""

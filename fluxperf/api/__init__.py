@@ -1,0 +1,36 @@
+"""The APIs that servers speak, sans-IO: how a request is written and what the events of its answer say."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fluxperf.api import chat
+from fluxperf.api.chat import ChatOptions
+from fluxperf.api.delta import Delta, Malformed, Usage
+from fluxperf.api.plain import error_message, looks_like_completion
+from fluxperf.api.sse import EventTooLong, SseDecoder
+
+__all__ = [
+    "APIS",
+    "Api",
+    "ChatOptions",
+    "Delta",
+    "EventTooLong",
+    "Malformed",
+    "SseDecoder",
+    "Usage",
+    "error_message",
+    "looks_like_completion",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One API: `encode(messages, options, max_output_tokens)` and `decode(payload, keep_text)`."""
+
+    encode: Callable[[Sequence[Mapping[str, str]], ChatOptions, int | None], bytes]
+    decode: Callable[[bytes, bool], Delta]
+
+
+APIS: dict[str, Api] = {
+    "chat": Api(chat.encode, chat.decode),
+}

@@ -1,0 +1,102 @@
+"""The requests of a run, encoded before it starts, in one unlinked file that all workers map.
+
+A *ticket* is the place of a record in that file. `Tickets` hands them out: the order of a round is a
+file too, and since all workers share its one file offset, which the kernel moves under a lock
+(read(2)), reading the next eight bytes is drawing the next ticket. No worker can hold the lock when it dies.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import msgpack
+
+_LENGTH = struct.Struct("<Q")
+_TICKET = struct.Struct("<Q")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One request, ready to be sent: where it belongs and its encoded body."""
+
+    index: int
+    session_id: str | None
+    prompt_tokens_estimate: int
+    body: bytes
+
+
+class BodyWriter:
+    """Writes records to an unlinked temporary file."""
+
+    def __init__(self) -> None:
+        self._file: BinaryIO = tempfile.TemporaryFile(prefix="fluxperf-", suffix=".bodies")  # noqa: SIM115
+        self._end = 0
+
+    def add(self, prepared: Prepared) -> int:
+        """Writes one record; returns its ticket."""
+        record = msgpack.packb(
+            (prepared.index, prepared.session_id, prepared.prompt_tokens_estimate, prepared.body), use_bin_type=True
+        )
+        ticket = self._end
+        self._file.write(_LENGTH.pack(len(record)))
+        self._file.write(record)
+        self._end += _LENGTH.size + len(record)
+        return ticket
+
+    def finish(self) -> Bodies:
+        """The records, for reading; afterwards nothing can be added."""
+        self._file.flush()
+        bodies = Bodies(mmap.mmap(self._file.fileno(), self._end, prot=mmap.PROT_READ))
+        self._file.close()
+        return bodies
+
+
+class Bodies:
+    """The records of a BodyWriter, shared by all processes that were forked after it was made."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self._data = data
+
+    def __getitem__(self, ticket: int) -> Prepared:
+        (length,) = _LENGTH.unpack_from(self._data, ticket)
+        start = ticket + _LENGTH.size
+        index, session_id, estimate, body = msgpack.unpackb(self._data[start : start + length])
+        return Prepared(index, session_id, estimate, body)
+
+    def close(self) -> None:
+        """Unmaps the file."""
+        self._data.close()
+
+
+class Tickets:
+    """The order of a round, drawn from by all workers that were forked after it was made."""
+
+    def __init__(self) -> None:
+        self._fd = os.memfd_create("fluxperf-tickets", os.MFD_CLOEXEC)
+
+    def lay_out(self, tickets: Iterable[int]) -> None:
+        """Starts a round: these tickets in this order. Only between rounds."""
+        data = b"".join(map(_TICKET.pack, tickets))
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, data, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+
+    def draw(self) -> int | None:
+        """The next ticket, which nobody else gets; None when there are no more."""
+        data = os.read(self._fd, _TICKET.size)
+        return _TICKET.unpack(data)[0] if data else None
+
+    def drawn(self) -> list[int]:
+        """The tickets drawn so far."""
+        end = os.lseek(self._fd, 0, os.SEEK_CUR)
+        return [ticket for (ticket,) in _TICKET.iter_unpack(os.pread(self._fd, end, 0))]
+
+    def close(self) -> None:
+        """Gives the memory back."""
+        os.close(self._fd)

@@ -1,0 +1,170 @@
+"""HTTP/1.1 without IO: bytes of a response in, calls to a `Sink` out (RFC 9110, RFC 9112). httptools parses.
+
+Knows framing, keep-alive and what breaks them; knows no socket and no clock.
+"""
+
+from __future__ import annotations
+
+import re
+
+import httptools
+
+from fluxperf.engine.sink import Headers, Sink
+from fluxperf.units import NS_PER_S, s_to_ns
+
+MAX_HEADER_BYTES = 256 * 1024
+
+# vLLM, SGLang and llama.cpp close an idle connection after 5 s: let go of it sooner.
+IDLE_LIMIT_NS = 4 * NS_PER_S
+
+_KEEP_ALIVE_PARAMETER = re.compile(rb"(timeout|max)\s*=\s*(\d{1,9})", re.IGNORECASE)
+
+
+class MalformedResponse(Exception):
+    """What came is not an HTTP/1.1 response."""
+
+
+class BrokenResponse(Exception):
+    """The connection ended before the response did. `untouched`: not one byte of it had come."""
+
+    def __init__(self, message: str, *, untouched: bool) -> None:
+        super().__init__(message)
+        self.untouched = untouched
+
+
+class Persistence:
+    """How long, and for how many more requests, a server keeps a connection (`Keep-Alive`, RFC 2068 19.7.1)."""
+
+    __slots__ = ("_most", "_served", "idle_limit_ns")
+
+    def __init__(self) -> None:
+        self.idle_limit_ns = IDLE_LIMIT_NS
+        self._served = 0
+        self._most: int | None = None
+
+    @property
+    def served(self) -> int:
+        """Responses that were read whole on this connection."""
+        return self._served
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the server has said that it closes after this many requests."""
+        return self._most is not None and self._served >= self._most
+
+    def learn(self, headers: Headers) -> None:
+        """Counts one response and takes in its Keep-Alive header.
+
+        Some servers send the requests that remain in `max`, others always the same total: the lowest
+        bound that follows from any response holds for both.
+        """
+        for name, value in headers:
+            if name == b"keep-alive":
+                for parameter, number in _KEEP_ALIVE_PARAMETER.findall(value):
+                    if parameter.lower() == b"max":
+                        most = self._served + int(number)
+                        self._most = most if self._most is None else min(self._most, most)
+                    else:
+                        self.idle_limit_ns = min(IDLE_LIMIT_NS, max(s_to_ns(int(number)) - NS_PER_S, 0))
+        self._served += 1
+
+
+class ResponseReader:
+    """Reads one response. `feed` and `feed_eof` call the sink; afterwards look at `complete` and `reusable`."""
+
+    __slots__ = (
+        "_at_ns",
+        "_framed",
+        "_header_bytes",
+        "_parser",
+        "_sink",
+        "complete",
+        "headers",
+        "reusable",
+        "started",
+        "status",
+    )
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._parser = httptools.HttpResponseParser(self)
+        self._at_ns = 0
+        self._header_bytes = 0
+        self._framed = False
+        self.headers: Headers = []
+        self.status: int | None = None
+        self.started = False
+        self.complete = False
+        self.reusable = False
+
+    def feed(self, data: bytes, at_ns: int) -> None:
+        """Takes bytes that arrived at `at_ns`; raises MalformedResponse."""
+        self._at_ns = at_ns
+        self.started = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as error:
+            raise MalformedResponse("the server switched protocols (status 101), which was not asked for") from error
+        except httptools.HttpParserError as error:
+            # An exception of a callback arrives as the context of the parser's own.
+            cause = error.__context__
+            if isinstance(cause, MalformedResponse):
+                raise cause from None
+            if cause is not None and not isinstance(cause, httptools.HttpParserError):
+                raise cause from None
+            if self.complete:  # what follows a response that nobody asked for spoils the connection, not the response
+                self.reusable = False
+                return
+            raise MalformedResponse(f"not an HTTP/1.1 response: {error}") from error
+
+    def feed_eof(self, at_ns: int) -> None:
+        """Takes the end of the connection; raises BrokenResponse unless it is what ends the response."""
+        if self.complete:
+            return
+        if self.status is None or self._framed:
+            what = "before the response began" if not self.started else "in the middle of the response"
+            raise BrokenResponse(f"the server closed the connection {what}", untouched=not self.started)
+        self.complete = True
+        self._sink.end(at_ns)
+
+    # What httptools calls.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header field; a trailer field after the head is left alone."""
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > MAX_HEADER_BYTES:
+            raise MalformedResponse(f"the response's headers are longer than {MAX_HEADER_BYTES} bytes")
+        if self.status is None:
+            self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """The blank line after the head."""
+        status = self._parser.get_status_code()
+        if 100 <= status < 200:
+            self.headers = []
+            return
+        if self.complete:
+            return
+        self.status = status
+        fields = dict(self.headers)
+        self._framed = b"content-length" in fields or b"chunked" in fields.get(b"transfer-encoding", b"").lower()
+        self._sink.head(status, self.headers, self._at_ns)
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the body."""
+        if not self.complete:
+            self._sink.body(data, self._at_ns)
+
+    def on_message_complete(self) -> None:
+        """The end of a response, or of an informational one before it."""
+        if self.status is None:
+            return
+        self.reusable = not self.complete and self._parser.should_keep_alive()
+        if not self.complete:
+            self.complete = True
+            self._sink.end(self._at_ns)
+
+    def on_message_begin(self) -> None:
+        """A further response after the end of this one: nobody asked for it."""
+        if self.complete:
+            self.reusable = False

@@ -1,0 +1,64 @@
+"""Turns the drawn entries into encoded requests, once, before anything is sent."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fluxperf.api import Api, ChatOptions
+from fluxperf.engine.bodies import Bodies, BodyWriter, Prepared
+from fluxperf.plan.entry import cut, estimate_tokens, fingerprint
+from fluxperf.plan.workload import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How an entry becomes a body."""
+
+    api: Api
+    options: ChatOptions
+    max_input_length: int | None = None
+
+
+class Preparation:
+    """The encoded requests of all drawn entries, and what was noticed on the way. Arrays are by dataset index."""
+
+    def __init__(self, size: int) -> None:
+        self.bodies: Bodies | None = None
+        self._tickets = array("Q", bytes(8 * size))
+        self._prints = array("Q", bytes(8 * size))
+        self._was_cut = bytearray(size)
+
+    def tickets(self, order: Iterable[int]) -> list[int]:
+        """The tickets for an order of dataset indices."""
+        return [self._tickets[index] for index in order]
+
+    def count_cut(self, sample: Iterable[int]) -> int:
+        """How many prompts of the sample were cut to the maximum input length."""
+        return sum(self._was_cut[index] for index in sample)
+
+    def count_duplicates(self, sample: Sequence[int]) -> int:
+        """How many prompts of the sample are the same as an earlier one in it."""
+        return len(sample) - len({self._prints[index] for index in sample})
+
+    def note(self, index: int, ticket: int, print_: bytes, *, was_cut: bool) -> None:
+        """Takes in one entry."""
+        self._tickets[index] = ticket
+        self._prints[index] = int.from_bytes(print_[:8], "little")
+        self._was_cut[index] = was_cut
+
+
+def prepare(dataset: Dataset, drawn: Sequence[int], encoding: Encoding) -> Preparation:
+    """Encodes the drawn entries (dataset indices, each once)."""
+    preparation = Preparation(len(dataset))
+    writer = BodyWriter()
+    for index in drawn:
+        entry, was_cut = dataset[index], False
+        if encoding.max_input_length is not None:
+            entry, was_cut = cut(entry, encoding.max_input_length)
+        body = encoding.api.encode(entry.turns[0], encoding.options, entry.max_output_tokens)
+        ticket = writer.add(Prepared(index, entry.session_id, estimate_tokens(entry), body))
+        preparation.note(index, ticket, fingerprint(entry), was_cut=was_cut)
+    preparation.bodies = writer.finish()
+    return preparation

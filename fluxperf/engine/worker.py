@@ -1,0 +1,190 @@
+"""`Worker`: one event loop's share of a run. It keeps its connections from round to round and reports each round.
+
+It knows what to send and what to record; how it is told, and by whom, is the launcher's business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import trio
+
+from fluxperf.api import Api
+from fluxperf.engine.board import Board, Column
+from fluxperf.engine.bodies import Bodies, Prepared, Tickets
+from fluxperf.engine.exchange import Template, perform
+from fluxperf.engine.lifelog import LifeLog
+from fluxperf.engine.observer import Observer, Transcript
+from fluxperf.engine.reactor import Reactor
+from fluxperf.engine.recorder import Recorder
+from fluxperf.engine.transport import Address, Pool, Transport
+from fluxperf.model import Slo, Timeline
+from fluxperf.tally import Tally
+
+# Young collections run between requests; each looks at what the last few hundred of them left.
+REQUESTS_BETWEEN_COLLECTIONS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """How all workers of a run speak to the server."""
+
+    template: Template
+    address: Address
+    api: Api
+    kernel_stamps: bool
+    slo: Slo | None = None
+    keep_transcripts: bool = False
+    debug: str | None = None  # None, "lines" or "payloads"
+    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all workers of a run draw from and write to; made before they are forked."""
+
+    bodies: Bodies
+    tickets: Tickets
+    board: Board
+
+
+@dataclass(frozen=True, slots=True)
+class RoundOrder:
+    """One worker's part in a round: how many requests at once, and where it may write."""
+
+    lanes: int
+    total_requests: int
+    concurrency: int
+    spool: Path
+    transcripts: Path | None = None
+    debug_log: Path | None = None
+
+    @property
+    def refusals_to_stop(self) -> int:
+        """After so many first answers that all refuse alike, the round is not worth going on with."""
+        return min(self.concurrency, self.total_requests)
+
+
+class Worker:
+    """Made by `open_worker`; then `run_round` for each round. `stop` may be called at any time."""
+
+    def __init__(self, number: int, client: Client, shared: Shared, pool: Pool, http: httpx.AsyncClient) -> None:
+        self._number = number
+        self._client = client
+        self._shared = shared
+        self._pool = pool
+        self._reactor = pool.reactor
+        self._http = http
+        self._busy_lanes = 0
+        self._finished = 0
+        self._scope: trio.CancelScope | None = None
+
+    @property
+    def reads(self) -> int:
+        """How often a socket was read."""
+        return self._reactor.reads
+
+    @property
+    def voided_stamps(self) -> int:
+        """How many kernel stamps a step of the wall clock made useless."""
+        return self._reactor.voided_stamps
+
+    @property
+    def opened(self) -> int:
+        """How many connections were opened."""
+        return self._pool.opened
+
+    async def warm(self, lanes: int) -> None:
+        """Opens the connections that a round needs. Raises OSError or trio.TooSlowError if one cannot be had."""
+        with trio.CancelScope() as self._scope:
+            await self._pool.warm(lanes)
+
+    async def run_round(self, order: RoundOrder, start: Callable[[], Awaitable[int]]) -> Tally:
+        """Runs this worker's part of a round and returns its tally.
+
+        The first wave is prepared up to its last byte; then `start` is awaited, which gives the
+        instant (monotonic, ns) at which all workers let go. A round that is stopped ends with what
+        was finished; requests in flight are recorded as cut off.
+        """
+        recorder = Recorder(self._shared.board, order.spool, self._client.slo, order.transcripts)
+        log = LifeLog(order.debug_log, payloads=self._client.debug == "payloads") if order.debug_log else None
+        gc.disable()
+        self._reactor.hold()
+        try:
+            with trio.CancelScope() as self._scope:
+                async with trio.open_nursery() as nursery:
+                    self._busy_lanes = order.lanes
+                    for _ in range(order.lanes):
+                        nursery.start_soon(self._serve_lane, order, recorder, log)
+                    while self._reactor.queued < self._busy_lanes:
+                        await trio.lowlevel.checkpoint()
+                    self._reactor.call_at(await start(), self._reactor.release)
+        finally:
+            self._scope = None
+            self._reactor.release()
+            recorder.close()
+            gc.enable()
+        return recorder.tally
+
+    def stop(self) -> None:
+        """Ends the round that is under way at once."""
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def _serve_lane(self, order: RoundOrder, recorder: Recorder, log: LifeLog | None) -> None:
+        """One of the round's concurrent places: draws tickets until there are no more."""
+        shared = self._shared
+        try:
+            while not shared.board.stopped and (ticket := shared.tickets.draw()) is not None:
+                await self._serve(shared.bodies[ticket], recorder, log)
+                if shared.board.all_refused(order.refusals_to_stop):
+                    shared.board.stop()
+        finally:
+            self._busy_lanes -= 1
+
+    async def _serve(self, prepared: Prepared, recorder: Recorder, log: LifeLog | None) -> None:
+        observer = Observer(self._timeline(prepared), self._client.api, self._transcript())
+        self._shared.board.add(self._number, Column.SENT)
+        try:
+            await perform(self._http, self._client.template.request(prepared.body, observer), observer)
+        finally:
+            observer.scrub(self._client.secrets)
+            recorder.finish(observer, prepared.body)
+            if log is not None:
+                log.write(observer, prepared.body)
+        self._finished += 1
+        if self._finished % REQUESTS_BETWEEN_COLLECTIONS == 0:
+            gc.collect(1)
+
+    def _timeline(self, prepared: Prepared) -> Timeline:
+        return Timeline(
+            index=prepared.index,
+            session_id=prepared.session_id,
+            worker=self._number,
+            prompt_tokens_estimate=prepared.prompt_tokens_estimate,
+        )
+
+    def _transcript(self) -> Transcript | None:
+        if self._client.debug == "payloads":
+            return Transcript(payloads=[])
+        return Transcript() if self._client.keep_transcripts else None
+
+
+@contextlib.asynccontextmanager
+async def open_worker(number: int, client: Client, shared: Shared) -> AsyncIterator[Worker]:
+    """A worker with its reactor running and its connections its own; both end with the block."""
+    reactor = Reactor()
+    pool = Pool(reactor, client.address, kernel_stamps=client.kernel_stamps)
+    http = httpx.AsyncClient(transport=Transport(pool), trust_env=False)
+    async with http, trio.open_nursery() as nursery:
+        nursery.start_soon(reactor.run)
+        try:
+            yield Worker(number, client, shared, pool, http)
+        finally:
+            nursery.cancel_scope.cancel()
+    reactor.close()

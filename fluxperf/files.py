@@ -1,0 +1,30 @@
+"""Writes a file whole or not at all; knows nothing of what is in it."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+from fluxperf.errors import RunFailed
+
+
+def write_whole(path: Path, chunks: Iterable[str] | Iterable[bytes]) -> None:
+    """Writes `chunks` (text as UTF-8, line ends as they are) under a temporary name beside `path`, then renames it.
+
+    Whatever interrupts it, an exception of `chunks` or Ctrl-C included, leaves the earlier file as it
+    was and no temporary one. The file gets the permissions that `open` would give it. Raises
+    RunFailed where it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            for chunk in chunks:
+                file.write(chunk.encode() if isinstance(chunk, str) else chunk)
+        temporary.replace(path)
+    except OSError as error:
+        raise RunFailed(f"cannot write {path}: {error}; make room or choose another directory") from error
+    finally:
+        with contextlib.suppress(OSError):  # once renamed it is missing, and it may never have come to be
+            temporary.unlink()

@@ -1,0 +1,53 @@
+"""Messages between parent and worker: a length (4 bytes, big endian) and a msgpack list `[kind, value]`. No IO."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgpack
+
+_LENGTH = struct.Struct(">I")
+
+
+class Message(NamedTuple):
+    """`kind` is one of the names below; what `value` is depends on it."""
+
+    kind: str
+    value: Any = None
+
+
+# From the parent.
+ROUND = "round"  # a RoundOrder: prepare it
+GO = "go"  # let go at this instant, monotonic ns
+STOP = "stop"  # end the round now
+# From a worker.
+READY = "ready"  # the first wave is prepared
+UNREACHABLE = "unreachable"  # no connection, and why; the round will not take place
+REPORT = "report"  # an encoded WorkerReport
+
+
+def pack(message: Message) -> bytes:
+    """The message as bytes."""
+    data = msgpack.packb(list(message))
+    return _LENGTH.pack(len(data)) + bytes(data)
+
+
+class Unpacker:
+    """Bytes in, whole messages out."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Takes bytes; gives the messages that are now complete."""
+        self._buffer += data
+        while len(self._buffer) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer)
+            end = _LENGTH.size + length
+            if len(self._buffer) < end:
+                return
+            message = Message(*msgpack.unpackb(bytes(self._buffer[_LENGTH.size : end])))
+            del self._buffer[:end]
+            yield message

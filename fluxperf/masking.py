@@ -1,0 +1,61 @@
+"""Keeps secrets out of files, logs and process titles."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+MASK = "****"
+_SECRET_NAME = re.compile(r"auth|key|token|secret|passw|cookie|credential|signature", re.IGNORECASE)
+# Names that hold one of these words and are no secrets.
+_HARMLESS_NAME = re.compile(r"max_.*tokens|min_.*tokens|_tokens$|tokenizer", re.IGNORECASE)
+
+
+def looks_secret(name: str) -> bool:
+    """Whether what goes by this name is better not shown."""
+    return bool(_SECRET_NAME.search(name)) and not _HARMLESS_NAME.search(name)
+
+
+def mask_url(url: str) -> str:
+    """The URL without its user information, and with the values of query parameters that look like keys masked."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    if any(looks_secret(name) for name, _ in query):
+        shown = urlencode([(name, MASK if looks_secret(name) else text) for name, text in query], safe="*")
+    else:
+        shown = parts.query
+    return urlunsplit(parts._replace(netloc=host, query=shown))
+
+
+def mask_fields(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Names with their values, those that look secret masked."""
+    return {name: MASK if looks_secret(name) else text for name, text in fields}
+
+
+def scrub(text: str, secrets: Iterable[str]) -> str:
+    """The text with every occurrence of a secret masked; servers like to repeat the key they refuse."""
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    return text
+
+
+def hide_in_title(secrets: Iterable[str]) -> None:
+    """Overwrites the secrets in this process's own command line, as ps(1) shows it; forked children inherit that.
+
+    The kernel reads /proc/PID/cmdline from the process's memory, whose place proc(5) tells (fields 48 and 49).
+    """
+    fields = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    start, end = int(fields[45]), int(fields[46])
+    if not start < end:
+        return
+    line = ctypes.string_at(start, end - start)
+    for secret in secrets:
+        data = secret.encode("utf-8", "surrogateescape")
+        at = line.find(data) if data else -1
+        while at >= 0:
+            ctypes.memset(start + at, ord("*"), len(data))
+            at = line.find(data, at + len(data))

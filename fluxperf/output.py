@@ -1,0 +1,110 @@
+"""The output directory of a run: claimed before anything is sent, never mixed with an earlier run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from fluxperf.errors import UsageError
+from fluxperf.files import write_whole
+from fluxperf.model import RoundResult, RunResult
+from fluxperf.report import REPORTERS, round_file_name, round_json
+
+SPOOL = ".spool"
+RUN_FILES = ("run.json", "metrics_summary.csv", "concurrency_*_round_*.json", "requests_concurrency_*_round_*.jsonl")
+
+
+class OutputDirectory:
+    """Where a run's files go. `spool` is a folder for what is still being written; it goes when the run ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.spool = path / SPOOL
+
+    def write_round(self, result: RoundResult) -> Path:
+        """Writes the round's JSON file."""
+        path = self.path / round_file_name(result)
+        write_whole(path, round_json(result))
+        return path
+
+    def write_lines(self, name: str, lines: Iterable[str]) -> None:
+        """Writes a file of lines."""
+        write_whole(self.path / name, (line + "\n" for line in lines))
+
+    def write_run(self, run: RunResult) -> None:
+        """Writes the files of the whole run, as far as it is."""
+        for name, render in REPORTERS.items():
+            write_whole(self.path / name, render(run))
+
+    def clean(self) -> None:
+        """Removes the spool."""
+        shutil.rmtree(self.spool, ignore_errors=True)
+
+
+def claim(path: Path, *, overwrite: bool) -> tuple[OutputDirectory, str | None]:
+    """Makes the directory, with its parents, and moves an earlier run out of the way.
+
+    Returns it with a sentence about what was moved or removed, if anything was. Raises UsageError if
+    it cannot be written to; then nothing was touched.
+    """
+    try:
+        _check_writable(path)
+        said = None
+        if _holds_run(path):
+            said = _remove_run(path) if overwrite else _move_away(path)
+        path.mkdir(parents=True, exist_ok=True)
+        output = OutputDirectory(path)
+        output.clean()
+        output.spool.mkdir()
+    except OSError as error:
+        raise UsageError(
+            f"--output-dir {path} cannot be written to: {error.strerror or error}; choose another directory"
+        ) from error
+    return output, said
+
+
+def _check_writable(path: Path) -> None:
+    """Raises OSError unless files can be made in `path`, or `path` can be made."""
+    place = path
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise NotADirectoryError(0, f"{place} is not a directory")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(0, f"no permission to write in {place}")
+
+
+def _holds_run(path: Path) -> bool:
+    return path.is_dir() and ((path / SPOOL).exists() or any(any(path.glob(pattern)) for pattern in RUN_FILES))
+
+
+def _move_away(path: Path) -> str:
+    real = path.resolve()
+    target = _free_name(real.with_name(f"{real.name}.{_started_at(real)}"))
+    real.rename(target)
+    return f"the earlier run in {path} is now {target}"
+
+
+def _remove_run(path: Path) -> str:
+    for pattern in RUN_FILES:
+        for file in path.glob(pattern):
+            file.unlink()
+    shutil.rmtree(path / SPOOL, ignore_errors=True)
+    return f"replacing the earlier run in {path}"
+
+
+def _started_at(path: Path) -> str:
+    """When the run in `path` began, as its run.json says."""
+    try:
+        started_at = json.loads((path / "run.json").read_text(encoding="utf-8"))["started_at"]
+        return str(started_at).replace("/", "_")
+    except (OSError, ValueError, KeyError, TypeError):
+        return "earlier"
+
+
+def _free_name(path: Path) -> Path:
+    candidates = (path.with_name(f"{path.name}.{number}") for number in range(2, 10_000))
+    return path if not path.exists() else next(name for name in candidates if not name.exists())

@@ -1,0 +1,144 @@
+"""Who sends what when: one seeded permutation of the dataset, dealt out to the levels, and lanes to the workers.
+
+Knows how many entries there are, not what is in them. Orders are arrays of dataset indices, so that
+a plan over millions of entries stays small and forked workers share it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from fluxperf.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRequest:
+    """What was asked for. `num_samples` has a value for each level, one for all, or none; None: every entry."""
+
+    dataset_size: int
+    concurrency: tuple[int, ...]
+    num_samples: tuple[int | None, ...] = ()
+    same_samples: bool = False
+    rounds: int = 2
+    shuffle_later_rounds: bool = True
+    seed: int = 42
+
+
+@dataclass(frozen=True, slots=True)
+class RoundPlan:
+    """One round: the dataset indices in the order they are sent. `round` counts from 1."""
+
+    concurrency: int
+    round: int
+    order: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class LevelPlan:
+    """One level: its sample (dataset indices, in the order of round 1) and its rounds, which all send that sample.
+
+    `asked` is how many were asked for (None: all); the sample is smaller where the dataset is.
+    `sent_before_at` is the concurrency of the first earlier level that sends one of these prompts;
+    None: they are all new to the server, as far as this run goes. Rounds may share an order: change none.
+    """
+
+    concurrency: int
+    asked: int | None
+    sample: Sequence[int]
+    sent_before_at: int | None
+    rounds: tuple[RoundPlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """One worker of `workers`, counted from 0, and how many requests it keeps in flight."""
+
+    worker: int
+    workers: int
+    lanes: int
+
+
+def plan_levels(request: PlanRequest) -> tuple[LevelPlan, ...]:
+    """The levels in the order asked for; the same request always gives the same plan.
+
+    The permutation is dealt out like a deck: each level takes the next of it, beginning again at
+    its end, so no prompt is sent at two levels before all have been sent, and none twice in one
+    level. With `same_samples` each level takes from the beginning. Raises UsageError for what
+    cannot be planned: no level, a level given twice, counts that do not pair up or are below 1.
+    """
+    levels = _pair(request)
+    # For each entry the concurrency of the first level that sends it; 0: none has.
+    senders = array("Q", bytes(8 * request.dataset_size))
+    plans = []
+    for (concurrency, asked), sample in zip(levels, _deal(request, levels), strict=True):
+        found = {senders[index] for index in sample}
+        sent_before_at = next((earlier for earlier, _ in levels if earlier in found), None)
+        for index in sample:
+            senders[index] = senders[index] or concurrency
+        rounds = tuple(_plan_round(sample, concurrency, number, request) for number in range(1, request.rounds + 1))
+        plans.append(LevelPlan(concurrency, asked, sample, sent_before_at, rounds))
+    return tuple(plans)
+
+
+def deal_lanes(concurrency: int, workers: int) -> tuple[WorkerPlan, ...]:
+    """The `concurrency` requests in flight, spread over at most `workers` workers that differ by one at most."""
+    workers = min(workers, concurrency)
+    share, rest = divmod(concurrency, workers)
+    return tuple(WorkerPlan(worker, workers, share + (worker < rest)) for worker in range(workers))
+
+
+def _pair(request: PlanRequest) -> list[tuple[int, int | None]]:
+    """Each level's concurrency with its number of samples."""
+    levels, counts = request.concurrency, request.num_samples or (None,)
+    if not levels:
+        raise UsageError("no concurrency given; give at least one level, such as --concurrency 10")
+    for level in levels:
+        if level < 1:
+            raise UsageError(f"a concurrency must be at least 1, but is {level}")
+        if levels.count(level) > 1:
+            raise UsageError(f"the concurrency {level} is given more than once; its result files would be the same")
+    for count in counts:
+        if count is not None and count < 1:
+            raise UsageError(f"a number of samples must be at least 1, but is {count}")
+    if len(counts) == 1:
+        counts *= len(levels)
+    if len(counts) != len(levels):
+        raise UsageError(
+            f"{len(counts)} numbers of samples ({_listed(counts)}) for {len(levels)} levels of concurrency "
+            f"({_listed(levels)}); give one for all, or one for each"
+        )
+    if request.rounds < 1:
+        raise UsageError(f"the rounds must be at least 1, but are {request.rounds}")
+    if request.dataset_size < 1:
+        raise UsageError("the dataset has no entries, so there is nothing to send")
+    return list(zip(levels, counts, strict=True))
+
+
+def _deal(request: PlanRequest, levels: Sequence[tuple[int, int | None]]) -> Iterator[array[int]]:
+    """Each level's sample: the next of the shuffled deck, or all of it, if more are asked for than it has."""
+    deck = array("Q", range(request.dataset_size))
+    Random(request.seed).shuffle(deck)  # noqa: S311 (a draw, not a secret)
+    start = 0
+    for _, asked in levels:
+        count = len(deck) if asked is None else min(asked, len(deck))
+        sample = deck[start : start + count]
+        sample += deck[: count - len(sample)]
+        yield sample
+        if not request.same_samples:
+            start = (start + count) % len(deck)
+
+
+def _listed(values: Sequence[int | None]) -> str:
+    return " ".join("all" if value is None else str(value) for value in values)
+
+
+def _plan_round(sample: array[int], concurrency: int, number: int, request: PlanRequest) -> RoundPlan:
+    """The sample as it was drawn in round 1, shuffled afresh in each later one."""
+    if number == 1 or not request.shuffle_later_rounds:
+        return RoundPlan(concurrency, number, sample)
+    order = sample[:]
+    Random(f"{request.seed}/{concurrency}/{number}").shuffle(order)  # noqa: S311 (a draw, not a secret)
+    return RoundPlan(concurrency, number, order)

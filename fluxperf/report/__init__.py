@@ -1,0 +1,28 @@
+"""What a run found out, as text: values in, strings out. Who calls decides where the text goes.
+
+`REPORTERS` has one entry for each file that a whole run leaves in its output directory; a further
+one is one function and one line here. Rounds have `round_json` and `render_round`.
+"""
+
+from collections.abc import Callable, Iterator
+
+from fluxperf.model import RunResult
+from fluxperf.report.closing import render_comparison
+from fluxperf.report.csv import metrics_summary
+from fluxperf.report.json import round_file_name, round_json, run_json
+from fluxperf.report.table import render_round
+
+REPORTERS: dict[str, Callable[[RunResult], Iterator[str]]] = {
+    "metrics_summary.csv": metrics_summary,
+    "run.json": run_json,
+}
+
+__all__ = [
+    "REPORTERS",
+    "metrics_summary",
+    "render_comparison",
+    "render_round",
+    "round_file_name",
+    "round_json",
+    "run_json",
+]

@@ -1,0 +1,81 @@
+"""`metrics_summary.csv`: one row for each stage, level and round, for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+
+from fluxperf.metrics import METRICS
+from fluxperf.model import RoundResult, RunResult
+from fluxperf.report.text import cold_text
+from fluxperf.report.values import S_DIGITS, STATS, encodable, rounded, spread
+
+_BOM = "\ufeff"  # without it Excel does not take the file for UTF-8
+_PROMETHEUS_STATS = (*STATS, "delta")
+
+_Cell = str | int | float | None
+
+
+def metrics_summary(run: RunResult) -> Iterator[str]:
+    """The file's text, a row at a time: BOM and header first, rows ending as RFC 4180 has it (CRLF).
+
+    What is null stands empty. The Prometheus columns are those of every round; `cold_reason` (`not
+    cold: ...`) and `partial` follow them.
+    """
+    prometheus = tuple(dict.fromkeys(name for result in run.rounds for name in result.summary.prometheus))
+    header = [
+        *("stage", "concurrency", "round", "requests", "ok", "failed", "cold"),
+        *("duration_s", "tokens_per_s", "requests_per_s", "goodput_ratio"),
+        *(f"{metric.name}_{stat}" for metric in METRICS for stat in STATS),
+        *(f"{name}_{stat}" for name in prometheus for stat in _PROMETHEUS_STATS),
+        *("cold_reason", "partial"),
+    ]
+    yield _BOM + _line(header)
+    for result in run.rounds:
+        cells = _cells(result)
+        yield _line([cells.get(column) for column in header])
+
+
+def _cells(result: RoundResult) -> dict[str, _Cell]:
+    """The row by column."""
+    summary = result.summary
+    cells: dict[str, _Cell] = {
+        "stage": None if result.stage is None else _harmless(encodable(result.stage)),
+        "concurrency": result.concurrency,
+        "round": result.round,
+        "requests": summary.total_requests,
+        "ok": summary.successful_requests,
+        "failed": summary.failed_requests,
+        "cold": _boolean(summary.cold),
+        "duration_s": rounded(summary.duration_s, S_DIGITS),
+        "tokens_per_s": rounded(summary.tokens_per_s),
+        "requests_per_s": rounded(summary.requests_per_s),
+        "goodput_ratio": rounded(summary.goodput.ratio) if summary.goodput else None,
+        "cold_reason": _harmless(cold_text(summary) or ""),
+        "partial": _boolean(result.partial),
+    }
+    for metric in METRICS:
+        cells |= _named(metric.name, spread(summary.stats[metric.name]))
+    for name, figures in summary.prometheus.items():
+        cells |= _named(name, {stat: rounded(figures.get(stat)) for stat in _PROMETHEUS_STATS})
+    return cells
+
+
+def _named(name: str, figures: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {f"{name}_{stat}": value for stat, value in figures.items()}
+
+
+def _boolean(value: bool | None) -> str | None:
+    return None if value is None else str(value).lower()
+
+
+def _harmless(text: str) -> str:
+    """`text`, with an apostrophe before what a spreadsheet would run as a formula (OWASP, CSV injection)."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _line(cells: Sequence[_Cell]) -> str:
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer).writerow(cells)
+    return buffer.getvalue()

@@ -1,0 +1,187 @@
+"""The JSON files: `concurrency_{C}_round_{R}.json` with every request, and `run.json` over all rounds.
+
+Text comes out in pieces, a request at a time, because a round may have more requests than memory.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from fluxperf.metrics import METRICS, missed, value
+from fluxperf.model import Comparison, Goodput, Outcome, RoundResult, RoundSummary, RunResult, Timeline
+from fluxperf.report.text import cold_text
+from fluxperf.report.values import MS_DIGITS, S_DIGITS, encodable, rounded, spread
+from fluxperf.units import ns_to_ms, ns_to_s
+
+ROUND_SCHEMA = "fluxperf.round/1"
+RUN_SCHEMA = "fluxperf.run/1"
+
+
+def round_file_name(result: RoundResult) -> str:
+    """The name of the round's own file."""
+    return f"concurrency_{result.concurrency}_round_{result.round}.json"
+
+
+def round_json(result: RoundResult) -> Iterator[str]:
+    """The round's file, one line a request. Milliseconds have six decimals, seconds nine: a nanosecond."""
+    yield f'{{"schema": "{ROUND_SCHEMA}",\n'
+    yield f'"configuration": {_encode(result.configuration)},\n'
+    yield f'"summary": {_encode(_summary(result))},\n'
+    yield '"requests": '
+    yield from _array(request_row(request, result) for request in result.requests)
+    yield "}\n"
+
+
+def run_json(run: RunResult) -> Iterator[str]:
+    """`run.json`, one line a round and a comparison."""
+    yield f'{{"schema": "{RUN_SCHEMA}",\n'
+    for key in ("started_at", "partial", "environment", "labels", "configuration"):
+        yield f'"{key}": {_encode(getattr(run, key))},\n'
+    yield '"rounds": '
+    yield from _array(_round_entry(result) for result in run.rounds)
+    yield ',\n"comparisons": '
+    yield from _array(_comparison(comparison) for comparison in run.comparisons)
+    yield f',\n"verdict": {_encode(run.verdict)}}}\n'
+
+
+def request_row(request: Timeline, result: RoundResult) -> dict[str, Any]:
+    """One request as JSON has it. A failed one keeps the stamps it got; what does not exist is None."""
+    figures = {metric.name: rounded(value(metric, request)) for metric in METRICS if metric.formula}
+    row = {
+        "index": request.index,
+        "session_id": request.session_id,
+        "turn": request.turn,
+        "outcome": request.outcome.value,
+        "success": request.success,
+        "finish_reason": request.finish_reason,
+        "status": request.status,
+        "sent_s": _sent_s(request, result),
+        "ttft_ms": figures["ttft_ms"],
+        "ttfo_ms": figures["ttfo_ms"],
+        "itl_ms": figures["itl_ms"],
+        "latency_ms": figures["latency_ms"],
+        "first_byte_ms": _since_sent_ms(request, request.first_byte_ns),
+        "last_output_ms": _since_sent_ms(request, request.last_output_ns),
+        "end_ms": _since_sent_ms(request, request.end_ns),
+        "max_gap_ms": None if request.max_gap_ns is None else round(ns_to_ms(request.max_gap_ns), MS_DIGITS),
+        "output_events": request.output_events,
+        "input_tokens": request.input_tokens,
+        "output_tokens": request.output_tokens,
+        "cached_tokens": request.cached_tokens,
+        "meets_slo": _meets_slo(request, result),
+        "worker": request.worker,
+        "connect_ms": figures["connect_ms"],
+        "wait_ms": figures["wait_ms"],
+        "resent": request.resent,
+        "error": request.error,
+        "coalesced_events": request.coalesced_events,
+    }
+    return row | figures  # further rows of the table of metrics follow
+
+
+def _sent_s(request: Timeline, result: RoundResult) -> float | None:
+    if request.sent_ns is None or result.first_sent_ns is None:
+        return None
+    return round(ns_to_s(request.sent_ns - result.first_sent_ns), S_DIGITS)
+
+
+def _since_sent_ms(request: Timeline, stamp_ns: int | None) -> float | None:
+    if stamp_ns is None or request.sent_ns is None:
+        return None
+    return round(ns_to_ms(stamp_ns - request.sent_ns), MS_DIGITS)
+
+
+def _meets_slo(request: Timeline, result: RoundResult) -> bool | None:
+    """None without an SLO, and for a request that was cut off: it is outside every denominator."""
+    if result.slo is None or request.outcome is Outcome.CUT_OFF:
+        return None
+    return request.success and not missed(result.slo, request)
+
+
+def _summary(result: RoundResult) -> dict[str, Any]:
+    summary = result.summary
+    return {
+        "total_requests": summary.total_requests,
+        "successful_requests": summary.successful_requests,
+        "failed_requests": summary.failed_requests,
+        "duration_s": rounded(summary.duration_s, S_DIGITS),
+        "avg_input_tokens": rounded(summary.avg_input_tokens),
+        "avg_output_tokens": rounded(summary.avg_output_tokens),
+        "avg_in_flight": rounded(summary.avg_in_flight),
+        **{metric.name: spread(summary.stats[metric.name]) for metric in METRICS},
+        "throughput": {
+            "tokens_per_s": rounded(summary.tokens_per_s),
+            "requests_per_s": rounded(summary.requests_per_s),
+        },
+        "goodput": None if summary.goodput is None else _goodput(summary.goodput),
+        "outcomes": summary.outcomes,
+        "cached_tokens": _cached_tokens(summary),
+        "cold": summary.cold,
+        "cold_reason": cold_text(summary),
+        "prometheus": summary.prometheus,
+        "checks": [{"name": check.name, "ok": check.ok, "text": check.text} for check in summary.checks],
+        "examples": summary.examples,
+        "notes": result.notes,
+        "partial": result.partial,
+    }
+
+
+def _goodput(goodput: Goodput) -> dict[str, Any]:
+    return {
+        "name": goodput.name,
+        "requests": goodput.requests,
+        "ratio": rounded(goodput.ratio),
+        "tokens": goodput.tokens,
+        "requests_per_s": rounded(goodput.requests_per_s),
+        "tokens_per_s": rounded(goodput.tokens_per_s),
+        "missed": goodput.missed,
+    }
+
+
+def _cached_tokens(summary: RoundSummary) -> dict[str, Any] | None:
+    cached = summary.cached_tokens
+    if cached is None:
+        return None
+    return {
+        "prompt_tokens": cached.prompt_tokens,
+        "cached_tokens": cached.cached_tokens,
+        "ratio": rounded(cached.ratio),
+    }
+
+
+def _round_entry(result: RoundResult) -> dict[str, Any]:
+    place = {"stage": result.stage, "concurrency": result.concurrency, "round": result.round}
+    return place | {"file": round_file_name(result)} | _summary(result)
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    return asdict(comparison) | {"median_difference_ms": rounded(comparison.median_difference_ms)}
+
+
+def _array(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """A JSON array, one row a line."""
+    before = "[\n"
+    for row in rows:
+        yield before + _encode(row)
+        before = ",\n"
+    yield "[]" if before == "[\n" else "\n]"
+
+
+def _encode(value: object) -> str:
+    """`value` as JSON on one line, which UTF-8 can hold."""
+    return encodable(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, default=str))
+
+
+def _plain(value: object) -> object:
+    """`value` as JSON can hold it: NaN and the infinities, which it cannot, are null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value

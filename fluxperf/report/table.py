@@ -1,0 +1,187 @@
+"""One round as the table on the terminal. Knows figures and widths, not where they go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fluxperf.metrics import METRICS
+from fluxperf.model import Outcome, RoundResult, RoundSummary, Stats
+from fluxperf.report.text import cached_text, cold_text, count, fold, number, printable, rule, usable
+
+_HEADINGS = {"avg": "Avg", "p50": "P50", "p90": "P90", "p99": "P99", "min": "Min", "max": "Max", "stddev": "Stddev"}
+_DROPPED_IN_ORDER = ("stddev", "min", "p90", "max", "avg")  # as the terminal gets narrower
+_LABEL_WIDTH, _CELL_WIDTH, _LEAST_CELL_WIDTH = 28, 12, 8
+_ALWAYS_SHOWN = ("ttft_ms", "itl_ms", "latency_ms")
+_NOT_FAILURES = (Outcome.OK, Outcome.LENGTH, Outcome.CUT_OFF)
+_EXAMPLE_LIMIT = 200
+
+
+def render_round(result: RoundResult, columns: int | None) -> str:
+    """The round's report, lines joined by newlines, without one at the end.
+
+    `columns` is the terminal's width: no line is wider (from 40 columns on). None, or 137 and more,
+    gives the full layout.
+    """
+    columns = usable(columns)
+    summary = result.summary
+    head = [
+        rule("=", columns),
+        _title(result),
+        rule("=", columns),
+        *_remarks(result),
+        _totals(summary),
+        f"Average Input Tokens: {number(summary.avg_input_tokens, '.1f')}"
+        f" | Average Output Tokens: {number(summary.avg_output_tokens, '.1f')}",
+        rule("-", columns),
+    ]
+    lines = [*fold(head, columns), *_box(summary.stats, columns)]
+    for section in (_throughput(summary), _goodput(summary), _cache(summary), _failures(summary), _warnings(summary)):
+        if section:
+            lines += ["", *fold(section, columns)]
+    return "\n".join(lines)
+
+
+def _title(result: RoundResult) -> str:
+    parts = [f"Concurrency: {result.concurrency}", f"Round {result.round} Performance Metrics"]
+    if result.stage is not None:
+        parts.insert(0, f"Stage: {printable(result.stage)}")
+    if result.partial:
+        parts.append("PARTIAL (stopped before its end)")
+    return " | ".join(parts)
+
+
+def _remarks(result: RoundResult) -> list[str]:
+    """What to know before reading the figures."""
+    remarks = [f"Note: {printable(note)}" for note in result.notes]
+    if result.summary.cold is False:
+        remarks.append(f"Note: round {result.round} was {cold_text(result.summary)}")
+    return remarks
+
+
+def _totals(summary: RoundSummary) -> str:
+    parts = [
+        f"Total Requests: {summary.total_requests}",
+        f"Success: {summary.successful_requests}",
+        f"Failed: {summary.failed_requests}",
+        f"Test Duration: {number(summary.duration_s)} sec",
+    ]
+    if cut_off := summary.outcomes.get(Outcome.CUT_OFF):
+        parts.append(f"Cut Off (not counted): {cut_off}")
+    return " | ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Which columns the box has, and the width of their contents in characters."""
+
+    label_width: int
+    cell_width: int
+    names: tuple[str, ...]
+
+    def line(self, label: str, cells: Sequence[str]) -> str:
+        """A line of the box; what does not fit is cut."""
+        contents = [_cut(label, self.label_width), *(_cut(cell, self.cell_width) for cell in cells)]
+        return "│ " + " │ ".join(contents) + " │"
+
+    def border(self, left: str, crossing: str, right: str) -> str:
+        """A border of the box."""
+        widths = [self.label_width, *[self.cell_width] * len(self.names)]
+        return left + crossing.join("─" * (width + 2) for width in widths) + right
+
+
+def _cut(text: str, width: int) -> str:
+    return text.ljust(width) if len(text) <= width else text[: width - 1] + "…"
+
+
+def _fit(columns: int | None, label_width: int) -> _Layout:
+    """The widest layout within `columns`; `label_width` is what the labels would like to have.
+
+    A column takes its contents and three characters more; the right border takes one.
+    """
+    names = list(_HEADINGS)
+    if columns is None:
+        return _Layout(_LABEL_WIDTH, _CELL_WIDTH, tuple(names))
+    room = columns - 1
+    for dropped in _DROPPED_IN_ORDER:
+        if label_width + 3 + len(names) * (_LEAST_CELL_WIDTH + 3) <= room:
+            break
+        names.remove(dropped)
+    cell_width = (room - label_width - 3) // len(names) - 3
+    cell_width = max(min(cell_width, _CELL_WIDTH), _LEAST_CELL_WIDTH)
+    return _Layout(min(room - len(names) * (cell_width + 3) - 3, _LABEL_WIDTH), cell_width, tuple(names))
+
+
+def _box(stats: Mapping[str, Stats], columns: int | None) -> list[str]:
+    rows = _rows(stats)
+    layout = _fit(columns, min(max(len(label) for label, _ in rows), _LABEL_WIDTH))
+    return [
+        layout.line("Metric", [_HEADINGS[name] for name in layout.names]),
+        layout.border("├", "┼", "┤"),
+        *(
+            layout.line(label, [_cell(getattr(figures, name), layout.cell_width) for name in layout.names])
+            for label, figures in rows
+        ),
+        layout.border("└", "┴", "┘"),
+    ]
+
+
+def _rows(stats: Mapping[str, Stats]) -> list[tuple[str, Stats]]:
+    """The rows by label: three always, and further ones that say more: not all zero, and no repetition (TTFO)."""
+    rows: list[tuple[str, Stats]] = []
+    for metric in METRICS:
+        figures = stats[metric.name]
+        repeated = any(figures == shown for _, shown in rows)
+        if metric.name in _ALWAYS_SHOWN or (figures.max and not repeated):
+            rows.append((metric.label, figures))
+    return rows
+
+
+def _cell(value: float | None, width: int) -> str:
+    """`value` with two decimals, or with as many digits as fit in `width` characters (at least 8)."""
+    text = ""
+    for form in (".2f", ".0f", ".1e", ".0e"):
+        text = number(value, form)
+        if len(text) <= width:
+            break
+    return text
+
+
+def _throughput(summary: RoundSummary) -> list[str]:
+    return [
+        "Throughput:",
+        f"  Token Throughput: {number(summary.tokens_per_s)} tokens/sec",
+        f"  Request Throughput: {number(summary.requests_per_s)} requests/sec",
+    ]
+
+
+def _goodput(summary: RoundSummary) -> list[str]:
+    goodput = summary.goodput
+    if goodput is None:
+        return []
+    section = [
+        "Goodput (SLO):" if goodput.name is None else f"Goodput (SLO: {printable(goodput.name)}):",
+        f"  Requests Meeting SLO: {goodput.requests} / {summary.total_requests} ({number(goodput.ratio, '.2%')})",
+    ]
+    worst = max(goodput.missed, key=lambda constraint: goodput.missed[constraint], default=None)
+    if worst is not None and goodput.missed[worst]:
+        section.append(f"  Most often missed: {printable(worst)} ({count(goodput.missed[worst], 'request')})")
+    return section
+
+
+def _cache(summary: RoundSummary) -> list[str]:
+    return [] if summary.cached_tokens is None else [f"Cached prompt tokens: {cached_text(summary)}"]
+
+
+def _failures(summary: RoundSummary) -> list[str]:
+    failed = {name: amount for name, amount in summary.outcomes.items() if amount and name not in _NOT_FAILURES}
+    section = ["Failed requests:"] if failed else []
+    for name in sorted(failed, key=lambda name: -failed[name]):
+        example = printable(summary.examples.get(name, ""), _EXAMPLE_LIMIT)
+        section.append(f"  {name}: {failed[name]}" + (f", for example: {example}" if example else ""))
+    return section
+
+
+def _warnings(summary: RoundSummary) -> list[str]:
+    failed = [f"  {check.name}: {printable(check.text)}" for check in summary.checks if not check.ok]
+    return ["Warnings:", *failed] if failed else []

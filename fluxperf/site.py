@@ -1,0 +1,118 @@
+"""`Site`: the server under test as a run finds it: URL, the address that answers, model, what requests carry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from fluxperf import __version__
+from fluxperf.engine.preflight import find_address, list_models
+from fluxperf.engine.transport import Address
+from fluxperf.errors import UsageError
+from fluxperf.masking import hide_in_title, mask_url
+from fluxperf.plan.settings import Fault, Settings, check_header_value
+from fluxperf.watch.mock import mock_server
+
+DEFAULT_MODEL = "gpt-3.5-turbo"
+KEY_VARIABLES = ("FLUXPERF_API_KEY", "OPENAI_API_KEY")
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
+_KEY_HEADER = "authorization"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where requests go and what they carry. `secrets` are texts that must never be written anywhere."""
+
+    url: str
+    address: Address
+    headers: Mapping[str, str]
+    model: str
+    model_from: str
+    secrets: tuple[str, ...]
+
+    @property
+    def shown_url(self) -> str:
+        """The URL as it may be shown."""
+        return mask_url(self.url)
+
+
+@contextmanager
+def find_site(settings: Settings, say: Say) -> Iterator[Site]:
+    """The site, for as long as the block lasts: a mock server is started and ended with it.
+
+    Raises UsageError (no such key variable, several models) and ServerUnreachable.
+    """
+    key = find_key(settings)
+    hidden = [name for name in (settings.api_key_env, *KEY_VARIABLES) if name]
+    if not settings.mock_server:
+        yield _look_at(settings.endpoint or "", key, settings, say)
+        return
+    with mock_server(settings.mock_host, settings.mock_port, hidden) as endpoint:
+        if settings.endpoint is not None:
+            say(f"testing the built-in mock server at {endpoint}, not {mask_url(settings.endpoint)}")
+        yield _look_at(endpoint, key, settings, say)
+
+
+def find_key(settings: Settings) -> str | None:
+    """The API key, from the option or the environment; None if there is none. Raises UsageError."""
+    if settings.api_key is not None:
+        return settings.api_key
+    named = settings.api_key_env
+    if named is not None and not os.environ.get(named):
+        raise UsageError(f"--api-key-env {named}: there is no such environment variable, or it is empty")
+    for name in [named] if named is not None else KEY_VARIABLES:
+        key = os.environ.get(name, "").strip()
+        if key:
+            try:
+                check_header_value("the key", key)
+            except Fault as fault:
+                raise UsageError(f"environment variable {name} {fault}") from fault
+            return key
+    return None
+
+
+def make_headers(settings: Settings, key: str | None) -> dict[str, str]:
+    """What every request carries, names in lower case. A header given by the user replaces ours of that name."""
+    headers = {
+        "accept": "*/*",
+        "accept-encoding": "identity",
+        "connection": "keep-alive",
+        "user-agent": f"fluxperf/{__version__}",
+        "content-type": "application/json",
+    }
+    if key is not None:
+        headers[_KEY_HEADER] = f"Bearer {key}"
+    for name, text in settings.header:
+        headers[name.lower()] = text
+    return headers
+
+
+def _look_at(endpoint: str, key: str | None, settings: Settings, say: Say) -> Site:
+    ignored = [name for name in PROXY_VARIABLES if os.environ.get(name) or os.environ.get(name.upper())]
+    if ignored:
+        say(f"proxy variables are ignored: {', '.join(ignored)}")
+    password = urlsplit(endpoint).password
+    # As it stands in the URL, and as it is meant.
+    secrets = tuple({text for text in (key, password, password and unquote(password)) if text})
+    hide_in_title(secrets)
+    headers = make_headers(settings, key)
+    address = find_address(endpoint)
+    model, model_from = _find_model(endpoint, headers, settings.model)
+    return Site(endpoint, address, headers, model, model_from, secrets)
+
+
+def _find_model(endpoint: str, headers: Mapping[str, str], given: str | None) -> tuple[str, str]:
+    if given is not None:
+        return given, "given"
+    listed = list_models(endpoint, headers)
+    if not listed:
+        return DEFAULT_MODEL, "default: the server lists none"
+    if len(listed) > 1:
+        names = ", ".join(listed[:20]) + (", ..." if len(listed) > 20 else "")
+        raise UsageError(f"--model is missing and the server lists several; choose one: {names}")
+    return listed[0], "listed by the server"

@@ -1,0 +1,123 @@
+"""`Tally`: what any set of requests adds up to. Tallies merge: the tally of a round is the sum of its workers'.
+
+Pure arithmetic over timelines, by the table of metrics; knows nothing of processes or files.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fluxperf.metrics import CHUNK_GAP, METRICS, missed
+from fluxperf.model import Histogram, Outcome, Slo, Timeline
+
+MAX_EXAMPLE_CHARACTERS = 500
+
+
+class Tally:
+    """Counts, sums and histograms over requests. Metrics are of the successful ones only."""
+
+    def __init__(self, slo: Slo | None = None) -> None:
+        self.slo = slo
+        self.histograms = {metric.name: Histogram() for metric in METRICS}
+        self.outcomes: Counter[str] = Counter()
+        self.missed: Counter[str] = Counter()
+        self.sums: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
+        self.first_sent_ns: int | None = None
+        self.last_done_ns: int | None = None
+
+    def add(self, request: Timeline, gaps: Sequence[int] = (), earlier_gaps: Histogram | None = None) -> None:
+        """Counts one request; `gaps` and `earlier_gaps` are the times between its output events, ns."""
+        self.outcomes[request.outcome] += 1
+        self.sums["resent"] += request.resent
+        if request.outcome is Outcome.CUT_OFF:
+            return
+        self._see_span(request)
+        if not request.success:
+            if request.error and request.outcome not in self.examples:
+                self.examples[request.outcome] = request.error[:MAX_EXAMPLE_CHARACTERS]
+            return
+        for metric in METRICS:
+            if metric.formula is not None and (value := metric.formula(request)) is not None:
+                self.histograms[metric.name].record(max(value, 0))
+        self.histograms[CHUNK_GAP.name].record_all(gaps)
+        if earlier_gaps is not None:
+            self.histograms[CHUNK_GAP.name].merge(earlier_gaps)
+        self._add_tokens(request)
+        self._judge(request)
+
+    def _see_span(self, request: Timeline) -> None:
+        if request.sent_ns is None:
+            return
+        done_ns = request.done_ns or request.sent_ns
+        self.first_sent_ns = min(self.first_sent_ns or request.sent_ns, request.sent_ns)
+        self.last_done_ns = max(self.last_done_ns or done_ns, done_ns)
+        self.sums["in_flight_ns"] += done_ns - request.sent_ns
+
+    def _add_tokens(self, request: Timeline) -> None:
+        sums = self.sums
+        sums["input_tokens"] += request.input_tokens
+        sums["output_tokens"] += request.output_tokens
+        sums["output_events"] += request.output_events
+        sums["coalesced_events"] += request.coalesced_events
+        sums["estimated_inputs"] += request.prompt_tokens is None
+        sums["counted_events"] += not request.completion_tokens
+        if request.completion_tokens:
+            sums["usage_tokens"] += request.completion_tokens
+            sums["usage_events"] += request.output_events
+        if request.cached_tokens is not None:
+            sums["cache_told"] += 1
+            sums["cached_tokens"] += request.cached_tokens
+            sums["cache_prompt_tokens"] += request.input_tokens
+
+    def _judge(self, request: Timeline) -> None:
+        if self.slo is None:
+            return
+        misses = missed(self.slo, request)
+        self.missed.update(misses)
+        if not misses:
+            self.sums["good_requests"] += 1
+            self.sums["good_tokens"] += request.output_tokens
+
+    def merge(self, other: Tally) -> None:
+        """Adds what `other` counted; afterwards this equals the tally of both sets of requests."""
+        for name, histogram in other.histograms.items():
+            self.histograms[name].merge(histogram)
+        self.outcomes.update(other.outcomes)
+        self.missed.update(other.missed)
+        self.sums.update(other.sums)
+        self.examples = {**other.examples, **self.examples}
+        self.first_sent_ns = _pick(min, self.first_sent_ns, other.first_sent_ns)
+        self.last_done_ns = _pick(max, self.last_done_ns, other.last_done_ns)
+
+    def to_state(self) -> dict[str, Any]:
+        """The tally as plain values that msgpack carries."""
+        return {
+            "histograms": {name: histogram.to_state() for name, histogram in self.histograms.items()},
+            "outcomes": {str(outcome): count for outcome, count in self.outcomes.items()},
+            "missed": dict(self.missed),
+            "sums": dict(self.sums),
+            "examples": {str(outcome): text for outcome, text in self.examples.items()},
+            "first_sent_ns": self.first_sent_ns,
+            "last_done_ns": self.last_done_ns,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], slo: Slo | None = None) -> Tally:
+        """The tally that `to_state` described."""
+        new = cls(slo)
+        new.histograms.update({name: Histogram.from_state(data) for name, data in state["histograms"].items()})
+        new.outcomes.update(state["outcomes"])
+        new.missed.update(state["missed"])
+        new.sums.update(state["sums"])
+        new.examples = dict(state["examples"])
+        new.first_sent_ns = state["first_sent_ns"]
+        new.last_done_ns = state["last_done_ns"]
+        return new
+
+
+def _pick(choose: Any, one: int | None, other: int | None) -> int | None:
+    known = [value for value in (one, other) if value is not None]
+    return choose(known) if known else None

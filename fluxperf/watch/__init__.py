@@ -1,0 +1,1 @@
+"""What goes on beside a run: live progress, the server under test."""

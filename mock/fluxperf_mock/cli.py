@@ -1,0 +1,115 @@
+"""`fluxperf mock`: argv -> MockSettings -> the server -> exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import signal
+import sys
+from dataclasses import fields
+from typing import Any
+
+from docopt import DocoptExit, docopt
+
+from fluxperf.errors import FluxPerfError, NotYetError, UsageError
+from fluxperf_mock.settings import DEFAULT_MODEL, RANGES, MockSettings, find_problem
+
+_DEFAULT = MockSettings()
+
+USAGE = f"""A mock LLM server: OpenAI's API over a model of a server with a prefix cache, and the truth at GET /truth.
+
+Usage: fluxperf mock [options]
+
+  --host HOST               Address to listen on. [default: {_DEFAULT.host}]
+  --port PORT               Port to listen on; 0: any free one. [default: {_DEFAULT.port}]
+  --prefill-tokens-per-s N  Prompt tokens computed a second, one prompt after another.
+                            [default: {_DEFAULT.prefill_tokens_per_s}]
+  --decode-ms MS            Time from one token of an answer to the next. [default: {_DEFAULT.decode_ms}]
+  --jitter X                Standard deviation of both, as a share of them. [default: {_DEFAULT.jitter}]
+  --overhead-ms MS          Time before a prompt's computation starts. [default: {_DEFAULT.overhead_ms}]
+  --cache-tokens N          Size of the prefix cache; 0: none. [default: {_DEFAULT.cache_tokens}]
+  --block-tokens N          Size of one block of it. [default: {_DEFAULT.block_tokens}]
+  --max-num-seqs N          Requests that run at once; others wait. [default: {_DEFAULT.max_num_seqs}]
+  --tokens N                Mean length of an answer. [default: {_DEFAULT.tokens}]
+  --model NAME              The one model there is. Not given: it is called {DEFAULT_MODEL},
+                            and requests for any model are served.
+  --seed N                  What answers, their lengths and jitter are drawn from. [default: {_DEFAULT.seed}]
+  -h --help                 Show this.
+"""
+
+_NOT_YET = ("--engine", "--faults")
+_FIELDS = {f"--{field.name.replace('_', '-')}": field.name for field in fields(MockSettings)}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs `fluxperf mock` with the arguments after that word; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        if _asks_help(argv):
+            sys.stdout.write(USAGE)
+            return 0
+        settings = parse_settings(argv)
+        # The event loop is loaded for a server only: help and errors come at once.
+        from fluxperf_mock.server import serve
+
+        stopped_by = serve(settings, _announce)
+    except FluxPerfError as error:
+        sys.stderr.write(f"fluxperf mock: {error}\n")
+        return error.exit_code
+    return 128 + stopped_by if stopped_by == signal.SIGINT else 0
+
+
+def parse_settings(argv: list[str]) -> MockSettings:
+    """The settings that the arguments ask for; raises UsageError, or NotYetError for what is promised for later."""
+    _check_options(argv)
+    try:
+        given = docopt(USAGE, ["mock", *argv], default_help=False)
+    except DocoptExit as error:
+        raise UsageError(str(error)) from error
+    values: dict[str, Any] = {
+        name: _convert(option, name, given[option]) for option, name in _FIELDS.items() if given[option] is not None
+    }
+    return MockSettings(**values)
+
+
+def _asks_help(argv: list[str]) -> bool:
+    return "--help" in argv or "-h" in argv
+
+
+def _check_options(argv: list[str]) -> None:
+    """Finds what docopt would pass over or explain badly: unknown, abbreviated and repeated options."""
+    seen = set()
+    words = iter(argv)
+    for word in words:
+        option, equals, _ = word.partition("=")
+        if option in _NOT_YET:
+            raise NotYetError(f"{option} is promised, but not yet built")
+        if option not in _FIELDS:
+            near = difflib.get_close_matches(option, _FIELDS, 1)
+            hint = f"; did you mean {near[0]}?" if near else "; see fluxperf mock --help"
+            raise UsageError(
+                f"there is no option {option}{hint}" if word.startswith("-") else f"{word!r} is no option{hint}"
+            )
+        if option in seen:
+            raise UsageError(f"{option} is given twice")
+        seen.add(option)
+        if not equals and next(words, None) is None:
+            raise UsageError(f"{option} needs a value")
+
+
+def _convert(option: str, name: str, text: str) -> int | float | str:
+    """The option's value, of the setting's type and in its range."""
+    value: int | float | str = text
+    if name in RANGES:
+        # What is no number stays a text, and the check says what is wanted.
+        with contextlib.suppress(ValueError):
+            value = int(text) if RANGES[name].whole else float(text)
+    problem = find_problem(name, value)
+    if problem:
+        raise UsageError(f"{option} {problem}")
+    return value
+
+
+def _announce(url: str) -> None:
+    sys.stdout.write(f"fluxperf mock listening on {url}\n")
+    sys.stdout.flush()

@@ -1,0 +1,76 @@
+"""`MockSettings`: everything that can be set about the mock server, checked. Knows no command line and no file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+from fluxperf.errors import UsageError
+
+DEFAULT_MODEL = "fluxperf-mock"
+
+
+class Range(NamedTuple):
+    """What a number may be: whole or not, and its inclusive bounds."""
+
+    whole: bool
+    low: float
+    high: float
+
+
+RANGES: dict[str, Range] = {
+    "port": Range(True, 0, 65_535),
+    "prefill_tokens_per_s": Range(False, 1, 1e12),
+    "decode_ms": Range(False, 0, 600_000),
+    "jitter": Range(False, 0, 0.3),
+    "overhead_ms": Range(False, 0, 600_000),
+    "cache_tokens": Range(True, 0, 10**9),
+    "block_tokens": Range(True, 1, 65_536),
+    "max_num_seqs": Range(True, 1, 10**6),
+    "tokens": Range(True, 1, 10**6),
+    "seed": Range(True, 0, 2**63 - 1),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MockSettings:
+    """The mock server's settings; the defaults resemble a model of 8B parameters on one GPU.
+
+    `jitter` is the standard deviation of prefill and decode times as a share of them. Answers are
+    `tokens` long on average. `cache_tokens` of 0 turns the prefix cache off. `model` None: the server
+    calls its model `DEFAULT_MODEL` and takes requests for any. `port` 0: any free one.
+    Raises UsageError if a value is out of range.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8001
+    prefill_tokens_per_s: float = 8_000
+    decode_ms: float = 10
+    jitter: float = 0.05
+    overhead_ms: float = 10
+    cache_tokens: int = 400_000
+    block_tokens: int = 16
+    max_num_seqs: int = 64
+    tokens: int = 128
+    model: str | None = None
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            problem = find_problem(field.name, getattr(self, field.name))
+            if problem:
+                raise UsageError(f"mock server: {field.name} {problem}")
+
+
+def find_problem(name: str, value: object) -> str | None:
+    """Why `value` cannot be the setting `name`, as the rest of a sentence ("must be ..., not 'x'"); None: it can."""
+    if name not in RANGES:
+        empty_allowed = name == "model" and value is None
+        return None if empty_allowed or (isinstance(value, str) and value) else f"must be a name, not {value!r}"
+    whole, low, high = RANGES[name]
+    kind = "a whole number" if whole else "a number"
+    right_type = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    # NaN fails both comparisons, and so is out of range too.
+    if right_type and low <= value <= high:  # type: ignore[operator]
+        return None
+    return f"must be {kind} from {low:.15g} to {high:.15g}, not {value!r}"

@@ -1,0 +1,84 @@
+"""Builds and installs FluxPerf. Tool settings are in pyproject.toml, exact versions in constraints.txt."""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+
+
+def read_version() -> str:
+    """The version that the package states, read without importing it (its dependencies may not be there yet)."""
+    found = re.search(r'^__version__ = "(.+)"$', (ROOT / "fluxperf" / "__init__.py").read_text("utf-8"), re.MULTILINE)
+    if not found:
+        raise ValueError('fluxperf/__init__.py has no line __version__ = "..."')
+    return found[1]
+
+
+def read_readme() -> str:
+    """The README, or nothing where it was left out of the copy that is built."""
+    readme = ROOT / "README.md"
+    return readme.read_text("utf-8") if readme.exists() else ""
+
+
+setup(
+    name="fluxperf",
+    version=read_version(),
+    description="A load-testing client for OpenAI-compatible LLM servers and their caches",
+    long_description=read_readme(),
+    long_description_content_type="text/markdown",
+    author="FluxPerf contributors",
+    license="MIT",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Environment :: Console",
+        "Framework :: Trio",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: System :: Benchmark",
+        "Typing :: Typed",
+    ],
+    python_requires=">=3.11",
+    # Lower bounds are the oldest versions that the tests have passed with; requirements.txt repeats the list.
+    install_requires=[
+        "trio>=0.25",
+        "httpx>=0.27",
+        "h2>=4.1",
+        "uvloop>=0.19",
+        "hdrhistogram>=0.10.3",
+        "msgpack>=1.0.7",
+        "PyYAML>=6.0.1",
+        "docopt-ng>=0.9",
+        "httptools>=0.6.1",
+        "msgspec>=0.18.5",
+        "rich>=13.7",
+    ],
+    extras_require={
+        "convert": ["datasets>=3.0"],
+        "dev": [
+            "hypothesis>=6.170",
+            "mypy>=2.4",
+            "packaging>=26.0",
+            "pytest>=9.2",
+            "ruff>=0.17",
+            "types-PyYAML>=6.0.12",
+        ],
+    },
+    # Source roots instead of a src folder: they hold for normal, editable and uninstalled use alike.
+    package_dir={"fluxperf": "fluxperf", "fluxperf_mock": "mock/fluxperf_mock"},
+    packages=[
+        "fluxperf",
+        "fluxperf.analysis",
+        "fluxperf.api",
+        "fluxperf.engine",
+        "fluxperf.launch",
+        "fluxperf.model",
+        "fluxperf.plan",
+        "fluxperf.report",
+        "fluxperf.watch",
+        "fluxperf_mock",
+    ],
+    package_data={"fluxperf": ["py.typed"]},
+    entry_points={"console_scripts": ["fluxperf = fluxperf.cli:main"]},
+)

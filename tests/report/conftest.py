@@ -1,0 +1,265 @@
+"""Example results for the reports' tests, and the golden files they are held against."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fluxperf.metrics import METRICS
+from fluxperf.model import (
+    CachedTokens,
+    Check,
+    Comparison,
+    Constraint,
+    Goodput,
+    Outcome,
+    RoundResult,
+    RoundSummary,
+    RunResult,
+    Slo,
+    Stats,
+    Timeline,
+)
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+MS = 1_000_000
+S = 1_000_000_000
+
+SLO = Slo((Constraint("ttft_ms", below=300), Constraint("itl_ms", below=25)))
+
+
+def spread(*figures: float) -> Stats:
+    """Stats in the order of the table's columns; P95 stands between P90 and P99."""
+    avg, p50, p90, p99, least, most, stddev = figures
+    return Stats(avg=avg, p50=p50, p90=p90, p95=(p90 + p99) / 2, p99=p99, min=least, max=most, stddev=stddev)
+
+
+EMPTY = {metric.name: Stats() for metric in METRICS}
+THREE_ROWS = {
+    **EMPTY,
+    "ttft_ms": spread(245.32, 238.15, 298.45, 312.45, 210.12, 328.91, 25.67),
+    "itl_ms": spread(18.25, 17.82, 23.12, 25.33, 12.34, 28.14, 3.45),
+    "latency_ms": spread(2456.78, 2401.23, 2789.34, 2901.12, 2123.45, 3012.34, 198.76),
+}
+ALL_ROWS = {
+    **THREE_ROWS,
+    "ttfo_ms": spread(845.32, 838.15, 898.45, 912.45, 810.12, 928.91, 25.67),
+    "chunk_gap_ms": spread(18.31, 17.9, 24.02, 31.5, 0.01, 40.25, 4.2),
+    "output_token_throughput": spread(52.3, 53.1, 58.8, 60.2, 44.1, 61.0, 3.9),
+    "connect_ms": spread(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+    "wait_ms": spread(0.01, 0.0, 0.02, 0.4, 0.0, 0.55, 0.05),
+}
+
+
+def timelines() -> tuple[Timeline, ...]:
+    """Four requests: a success, one that misses the SLO, a failure with what it got, and one that was cut off."""
+    first = Timeline(
+        index=0,
+        session_id="alpha",
+        worker=1,
+        outcome=Outcome.OK,
+        status=200,
+        finish_reason="stop",
+        sent_ns=5 * S,
+        first_byte_ns=5 * S + 19 * MS,
+        first_output_ns=5 * S + 20 * MS + 123,
+        first_answer_ns=5 * S + 20 * MS + 123,
+        last_output_ns=5 * S + 110 * MS + 123,
+        end_ns=5 * S + 111 * MS,
+        max_gap_ns=11 * MS + 1,
+        output_events=10,
+        prompt_tokens=15,
+        completion_tokens=10,
+        cached_tokens=0,
+    )
+    late = replace(
+        first,
+        index=3,
+        session_id=None,
+        worker=0,
+        outcome=Outcome.LENGTH,
+        finish_reason="length",
+        sent_ns=5 * S + 1,
+        first_output_ns=5 * S + 301 * MS,
+        first_answer_ns=None,
+        last_output_ns=5 * S + 301 * MS,
+        end_ns=5 * S + 302 * MS,
+        max_gap_ns=None,
+        output_events=1,
+        prompt_tokens=None,
+        completion_tokens=None,
+        cached_tokens=None,
+        prompt_tokens_estimate=12,
+        wait_ns=MS // 2,
+        resent=1,
+    )
+    failed = Timeline(
+        index=4,
+        turn=2,
+        outcome=Outcome.HTTP_STATUS,
+        status=500,
+        error='{"detail":\n"kaputt \u2028 \ud800 \x1b[31m"}',
+        sent_ns=6 * S,
+        first_byte_ns=6 * S + MS,
+        end_ns=6 * S + 2 * MS,
+    )
+    return first, late, failed, Timeline(index=7, sent_ns=7 * S)
+
+
+def make_summary(**changes: Any) -> RoundSummary:
+    """The summary of a plain round: three rows, an SLO, nothing failed, nothing further to tell."""
+    plain = RoundSummary(
+        total_requests=50,
+        successful_requests=50,
+        failed_requests=0,
+        duration_s=25.43,
+        avg_input_tokens=15.2,
+        avg_output_tokens=128.6,
+        avg_in_flight=4.97,
+        stats=THREE_ROWS,
+        tokens_per_s=52.14,
+        requests_per_s=0.41,
+        goodput=Goodput(
+            name=None, requests=45, ratio=0.9, tokens=5800, requests_per_s=0.369, tokens_per_s=47.1, missed={}
+        ),
+        outcomes={"ok": 50},
+        cached_tokens=None,
+    )
+    return replace(plain, **changes)
+
+
+def make_round(**changes: Any) -> RoundResult:
+    """A plain round; `summary` may be a mapping of what differs in the summary."""
+    if isinstance(changes.get("summary"), dict):
+        changes["summary"] = make_summary(**changes["summary"])
+    plain = RoundResult(
+        stage=None,
+        concurrency=5,
+        round=1,
+        configuration={"endpoint": "http://127.0.0.1:8001/v1/chat/completions", "model": "mock", "temperature": 0.0},
+        summary=make_summary(),
+        requests=timelines(),
+        first_sent_ns=5 * S,
+        slo=SLO,
+    )
+    return replace(plain, **changes)
+
+
+def make_full_round() -> RoundResult:
+    """A round that has everything there is to tell."""
+    return make_round(
+        stage="nightly",
+        partial=True,
+        notes=("only 50 of 80 samples asked for are in the dataset", "3 prompts were cut to 1000 tokens"),
+        summary={
+            "total_requests": 50,
+            "successful_requests": 46,
+            "failed_requests": 4,
+            "stats": ALL_ROWS,
+            "goodput": Goodput(
+                name="chat",
+                requests=42,
+                ratio=0.84,
+                tokens=5400,
+                requests_per_s=1.65,
+                tokens_per_s=212.3,
+                missed={"ttft_ms": 1, "itl_ms": 3},
+            ),
+            "outcomes": {"ok": 45, "length": 1, "reset": 1, "http_status": 3, "cut_off": 2},
+            "examples": {
+                "reset": "connection closed after 12 events",
+                "http_status": "500: \x1b[31mCUDA out of memory\n" + "while allocating a block " * 20,
+            },
+            "cached_tokens": CachedTokens(prompt_tokens=2000, cached_tokens=1234, ratio=0.617),
+            "cold": False,
+            "cold_reason": "sent before at concurrency 2",
+            "prometheus": {
+                "cache_usage": {"avg": 0.5, "p50": float("nan"), "min": 0.25, "max": 0.75, "delta": 0.5},
+                "absent": {"unavailable": "no such metric"},
+            },
+            "checks": (
+                Check(name="client_lag", ok=False, text="the client was 3.1 ms late at p99; use more workers"),
+                Check(name="coalescing", ok=True, text="no read carried more than one event"),
+            ),
+        },
+    )
+
+
+def make_comparison(**changes: Any) -> Comparison:
+    """Round 2 of concurrency 5 against its round 1, in TTFT."""
+    plain = Comparison(
+        stage=None,
+        concurrency=5,
+        metric="ttft_ms",
+        pairs=49,
+        dropped=1,
+        baseline_round=1,
+        round=2,
+        median_ratio=0.3215,
+        mean_ratio=0.33,
+        ratio_ci95=None,
+        median_difference_ms=-165.1234567,
+        difference_ci95_ms=None,
+        p_value=None,
+        share_slower=0.02,
+    )
+    return replace(plain, **changes)
+
+
+def make_run(*rounds: RoundResult, **changes: Any) -> RunResult:
+    """A run of `rounds`; without any, two rounds of which the second found the cache."""
+    cold = CachedTokens(prompt_tokens=2000, cached_tokens=0, ratio=0.0)
+    warm = CachedTokens(prompt_tokens=2000, cached_tokens=1860, ratio=0.93)
+    faster = {**THREE_ROWS, "ttft_ms": spread(80.1, 79.0, 90.2, 95.1, 70.0, 99.9, 5.5)}
+    plain = RunResult(
+        started_at="2026-01-31T12:00:00Z",
+        partial=False,
+        environment={"python": "3.11.7", "cpus": 2},
+        labels={"ref": "main"},
+        configuration={"seed": 42},
+        rounds=rounds
+        or (
+            make_round(summary={"cached_tokens": cold, "cold": True}),
+            make_round(round=2, summary={"cached_tokens": warm, "stats": faster}),
+        ),
+        comparisons=(make_comparison(),),
+    )
+    return replace(plain, **changes)
+
+
+@pytest.fixture(scope="session")
+def a_round() -> Callable[..., RoundResult]:
+    return make_round
+
+
+@pytest.fixture(scope="session")
+def a_run() -> Callable[..., RunResult]:
+    return make_run
+
+
+@pytest.fixture
+def full_round() -> RoundResult:
+    return make_full_round()
+
+
+@pytest.fixture(scope="session")
+def a_comparison() -> Callable[..., Comparison]:
+    return make_comparison
+
+
+@pytest.fixture
+def golden() -> Callable[[str, str], None]:
+    """Asserts that a text is what the golden file says. FLUXPERF_WRITE_GOLDEN=1 writes the file instead: look at it."""
+
+    def check(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if os.environ.get("FLUXPERF_WRITE_GOLDEN"):
+            path.write_bytes(text.encode())
+        assert text == path.read_bytes().decode()
+
+    return check

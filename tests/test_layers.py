@@ -1,0 +1,113 @@
+"""Imports go down only, and the pure layers stay pure. Imports inside functions and under TYPE_CHECKING count too."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# What each part of FluxPerf may import of FluxPerf, besides itself and the version. A new module needs a row.
+BOTTOM = {"units", "errors", "files"}
+VALUES = BOTTOM | {"model", "metrics"}
+MIDDLE = VALUES | {"clock", "spool", "api", "plan", "tally"}
+SIDES = {"analysis", "report", "watch", "fluxperf_mock"}
+LAYERS = {
+    "__init__": set[str](),
+    "units": set[str](),
+    "errors": set[str](),
+    "files": {"units", "errors"},
+    "spool": BOTTOM,
+    "clock": BOTTOM,
+    "model": BOTTOM,
+    "api": BOTTOM | {"model"},
+    "metrics": BOTTOM | {"model"},
+    "plan": VALUES,
+    "tally": VALUES,
+    "analysis": VALUES | {"tally"},
+    "report": VALUES,
+    "watch": BOTTOM | {"model", "clock"},
+    "fluxperf_mock": BOTTOM | {"clock"},
+    "engine": MIDDLE,
+    "launch": MIDDLE | {"engine"},
+    "runner": MIDDLE | SIDES | {"engine", "launch"},
+    "cli": MIDDLE | SIDES | {"engine", "launch", "runner"},
+    "__main__": {"cli"},
+}
+PURE = {"api", "model", "metrics", "plan", "tally", "analysis", "report"}
+ASYNCHRONOUS = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
+ENGINE_ONLY = {"trio", "httpx", "h2"}
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Every dotted name that is imported: `from a import b` gives `a.b`, a relative import begins with a dot."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names)
+
+
+def may_import(layer: str, name: str) -> bool:
+    top, below, *_ = [*name.split("."), ""]
+    if top in ("fluxperf", "fluxperf_mock"):
+        return (below if top == "fluxperf" else top) in LAYERS[layer] | {layer, "", "__version__"}
+    if top in ENGINE_ONLY:
+        return layer in ("engine", "fluxperf_mock")
+    return top != "" and not (top == "time" and layer in PURE)
+
+
+def offences(layer: str, source: str) -> list[str]:
+    """What a module of `layer` does against the rules."""
+    tree = ast.parse(source)
+    found = [f"imports {name}" for name in imports(tree) if not may_import(layer, name)]
+    for node in ast.walk(tree) if layer in PURE else ():
+        if isinstance(node, ASYNCHRONOUS):
+            found.append(f"line {node.lineno} is asynchronous")
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+            found.append(f"line {node.lineno} prints")
+    return found
+
+
+MODULES = {
+    str(path.relative_to(ROOT)): path
+    for folder in ("fluxperf", "mock/fluxperf_mock")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module_keeps_to_its_layer(name: str) -> None:
+    layer = MODULES[name].relative_to(ROOT).with_suffix("").parts[1]
+    assert layer in LAYERS, f"{layer} has no row in LAYERS"
+    assert offences(layer, MODULES[name].read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("layer", "source"),
+    [
+        ("model", "from fluxperf.metrics import METRICS"),
+        ("model", "from fluxperf import metrics"),
+        ("model", "import fluxperf.metrics"),
+        ("engine", "def later():\n    from fluxperf.launch.fork import fork"),
+        ("plan", "if TYPE_CHECKING:\n    from fluxperf.runner import Run"),
+        ("report", "from fluxperf.clock import now_ns"),
+        ("engine", "from .. import runner"),
+        ("engine", "import fluxperf_mock.server"),
+        ("launch", "from trio.lowlevel import wait_readable"),
+        ("api", "from time import monotonic_ns"),
+        ("analysis", "async def merge(): ..."),
+        ("report", "print('done')"),
+        ("fluxperf_mock", "from fluxperf.model import Timeline"),
+    ],
+)
+def test_an_offence_is_found(layer: str, source: str) -> None:
+    assert offences(layer, source) != []
+
+
+def test_datasets_is_no_package() -> None:
+    """A package of that name would hide Hugging Face's `datasets` from everything that runs in a clone."""
+    assert not (ROOT / "datasets" / "__init__.py").exists()
