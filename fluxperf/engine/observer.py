@@ -117,8 +117,9 @@ class Observer(Sink):
             for payload in sse.finish() if data is None else sse.feed(data):
                 self._read_event(payload, at_ns)
         except (EventTooLong, Malformed) as error:
-            self._fail(Outcome.MALFORMED, str(error))
             self._sse = None
+            if data is not None:  # what the end cut short is no event; that the stream was truncated shows by itself
+                self._fail(Outcome.MALFORMED, str(error))
 
     def _read_event(self, payload: bytes, at_ns: int) -> None:
         transcript = self.transcript

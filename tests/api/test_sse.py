@@ -91,7 +91,8 @@ def test_one_space_after_the_colon_is_dropped_and_no_more() -> None:
 
 
 def test_data_lines_are_joined_by_lf() -> None:
-    assert decode(b"data: YHOO\ndata: +2\ndata: 10\n\n") == [b"YHOO\n+2\n10"]
+    assert decode(b"data: one\ndata: two\ndata: 3\n\n") == [b"one\ntwo\n3"]
+    assert decode(b"data: one\n", b"data: two\n\n", b"data: a\n\n") == [b"one\ntwo", b"a"]
 
 
 def test_data_without_a_colon_is_an_empty_line() -> None:

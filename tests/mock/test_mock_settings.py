@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from fluxperf.errors import UsageError
+from fluxperf_mock import MockSettings
+
+
+def test_the_defaults_are_valid() -> None:
+    assert MockSettings().port == 8001
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", 65_536),
+        ("port", -1),
+        ("port", "8001"),
+        ("port", True),
+        ("prefill_tokens_per_s", 0),
+        ("decode_ms", -0.1),
+        ("decode_ms", math.nan),
+        ("decode_ms", math.inf),
+        ("jitter", 0.31),
+        ("block_tokens", 0),
+        ("max_num_seqs", 1.5),
+        ("tokens", 0),
+        ("seed", -1),
+        ("seed", None),
+        ("host", ""),
+        ("host", None),
+        ("model", ""),
+    ],
+)
+def test_a_value_out_of_range_is_an_error_that_names_it(name: str, value: object) -> None:
+    given: dict[str, Any] = {name: value}
+    with pytest.raises(UsageError, match=f"mock server: {name} must be"):
+        MockSettings(**given)
+
+
+def test_a_whole_number_serves_where_any_number_does() -> None:
+    assert MockSettings(decode_ms=0, jitter=0).decode_ms == 0
