@@ -46,13 +46,15 @@ class Spooled(Collection[T], Generic[T]):
         self._files = array("H")
         self._places = array("Q")
         self._order = array("L")
-        keys: list[tuple[int, int]] = []
+        # One integer a record, of index, turn and number: small to hold, and its order is the order wanted.
+        keys: list[int] = []
         for number, path in enumerate(paths):
             for place, (index, turn, _) in _records(path):
-                keys.append((index, turn))
+                keys.append(((index << 32 | turn) << 32) | len(keys))
                 self._files.append(number)
                 self._places.append(place)
-        self._order.extend(sorted(range(len(keys)), key=keys.__getitem__))
+        keys.sort()
+        self._order.extend(key & 0xFFFFFFFF for key in keys)
 
     def __len__(self) -> int:
         return len(self._places)

@@ -11,6 +11,7 @@ import mmap
 import os
 import struct
 import tempfile
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -18,7 +19,7 @@ from typing import BinaryIO
 import msgpack
 
 _LENGTH = struct.Struct("<Q")
-_TICKET = struct.Struct("<Q")
+_TICKET = struct.Struct("=Q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,11 @@ class Tickets:
 
     def lay_out(self, tickets: Iterable[int]) -> None:
         """Starts a round: these tickets in this order. Only between rounds."""
-        data = b"".join(map(_TICKET.pack, tickets))
         os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, data, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        rest = memoryview(array("Q", tickets)).cast("B")
+        while rest:
+            rest = rest[os.write(self._fd, rest) :]
         os.lseek(self._fd, 0, os.SEEK_SET)
 
     def draw(self) -> int | None:

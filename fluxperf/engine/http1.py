@@ -87,7 +87,7 @@ class ResponseReader:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._at_ns = 0
         self._header_bytes = 0
         self._framed = False
@@ -101,8 +101,11 @@ class ResponseReader:
         """Takes bytes that arrived at `at_ns`; raises MalformedResponse."""
         self._at_ns = at_ns
         self.started = True
+        parser = self._parser
+        if parser is None:
+            raise MalformedResponse("the response was over")
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade as error:
             raise MalformedResponse("the server switched protocols (status 101), which was not asked for") from error
         except httptools.HttpParserError as error:
@@ -127,6 +130,10 @@ class ResponseReader:
         self.complete = True
         self._sink.end(at_ns)
 
+    def release(self) -> None:
+        """Lets go of the parser, which holds this reader's methods: a cycle that only the collector could free."""
+        self._parser = None
+
     # What httptools calls.
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -139,7 +146,7 @@ class ResponseReader:
 
     def on_headers_complete(self) -> None:
         """The blank line after the head."""
-        status = self._parser.get_status_code()
+        status = self._parser.get_status_code() if self._parser else 0
         if 100 <= status < 200:
             self.headers = []
             return
@@ -159,7 +166,7 @@ class ResponseReader:
         """The end of a response, or of an informational one before it."""
         if self.status is None:
             return
-        self.reusable = not self.complete and self._parser.should_keep_alive()
+        self.reusable = not self.complete and self._parser is not None and self._parser.should_keep_alive()
         if not self.complete:
             self.complete = True
             self._sink.end(self._at_ns)

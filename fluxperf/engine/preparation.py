@@ -30,9 +30,9 @@ class Preparation:
         self._prints = array("Q", bytes(8 * size))
         self._was_cut = bytearray(size)
 
-    def tickets(self, order: Iterable[int]) -> list[int]:
+    def tickets(self, order: Iterable[int]) -> array[int]:
         """The tickets for an order of dataset indices."""
-        return [self._tickets[index] for index in order]
+        return array("Q", (self._tickets[index] for index in order))
 
     def count_cut(self, sample: Iterable[int]) -> int:
         """How many prompts of the sample were cut to the maximum input length."""

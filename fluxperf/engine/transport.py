@@ -102,6 +102,7 @@ class Connection:
             self.close()
         else:
             self._pool.give(self)
+        reader.release()
         exchange.error = error
         self._pool.reactor.wake(exchange.done)
 

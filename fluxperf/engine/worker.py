@@ -141,13 +141,14 @@ class Worker:
         shared = self._shared
         try:
             while not shared.board.stopped and (ticket := shared.tickets.draw()) is not None:
-                await self._serve(shared.bodies[ticket], recorder, log)
-                if shared.board.all_refused(order.refusals_to_stop):
+                refusal = await self._serve(shared.bodies[ticket], recorder, log)
+                if refusal is not None and shared.board.all_refused(order.refusals_to_stop) is not None:
                     shared.board.stop()
         finally:
             self._busy_lanes -= 1
 
-    async def _serve(self, prepared: Prepared, recorder: Recorder, log: LifeLog | None) -> None:
+    async def _serve(self, prepared: Prepared, recorder: Recorder, log: LifeLog | None) -> int | None:
+        """Sends one request and records it; returns how the server refused it, if it did (see `Board`)."""
         observer = Observer(self._timeline(prepared), self._client.api, self._transcript())
         self._shared.board.add(self._number, Column.SENT)
         try:
@@ -160,6 +161,7 @@ class Worker:
         self._finished += 1
         if self._finished % REQUESTS_BETWEEN_COLLECTIONS == 0:
             gc.collect(1)
+        return observer.refusal
 
     def _timeline(self, prepared: Prepared) -> Timeline:
         return Timeline(

@@ -98,7 +98,7 @@ async def _run_round(
     try:
         await worker.warm(order.lanes)
     except (OSError, trio.TooSlowError) as error:
-        text = str(error) or "it did not answer in time"
+        text = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "no answer in time"
         await stream.send_all(messages.pack(Message(messages.UNREACHABLE, text)))
         return
     cpu_ns = time.process_time_ns()

@@ -182,7 +182,7 @@ class _Round:
                 self._enforce_stop()
         self._watch.tick()
         if self._unreachable is not None:
-            raise ServerUnreachable(self._unreachable)
+            raise ServerUnreachable(f"cannot open the connections of the round: {self._unreachable}; is the server up?")
         self._result.reports = {number: decode_report(data) for number, data in self._encoded.items()}
         return self._result
 

@@ -95,7 +95,9 @@ def test_a_malformed_chat_request_is_refused(body: dict[str, object]) -> None:
     assert error["type"] == "BadRequestError"
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b'{"messages": ', b"[]", b'{"messages":"\xff"}', b'{"a":' + b"[" * 100_000])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b'{"messages": ', b"[]", b'{"messages":"\xff"}', b'{"a":' + b"[" * 100_000]
+)
 def test_what_is_no_json_is_refused(body: bytes) -> None:
     with pytest.raises(Rejection):
         decode_request(CHAT, body)
@@ -128,9 +130,7 @@ def test_a_part_without_text_is_refused() -> None:
 
 def test_a_chat_stream_has_role_tokens_reason_usage_and_done() -> None:
     text = StreamText(CHAT, IDENTITY)
-    role, token, finish, usage, done = read_events(
-        text.opening() + text.token(b"yes ") + text.ending("length", USAGE)
-    )
+    role, token, finish, usage, done = read_events(text.opening() + text.token(b"yes ") + text.ending("length", USAGE))
     assert role["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert token["choices"][0] == {"index": 0, "delta": {"content": "yes "}, "logprobs": None, "finish_reason": None}
     assert (finish["choices"][0]["delta"], finish["choices"][0]["finish_reason"]) == ({}, "length")

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +36,7 @@ def test_requests_are_the_same_wherever_their_bytes_are_split(cuts: set[int]) ->
     reader = RequestReader()
     found = []
     edges = [0, *sorted(cuts), len(STREAM)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         found += reader.feed(STREAM[start:end])
     assert found == REQUESTS
 
@@ -80,10 +83,8 @@ def test_what_is_no_request_is_bad(data: bytes) -> None:
 
 @given(st.binary(max_size=200))
 def test_no_bytes_do_worse_than_be_bad(data: bytes) -> None:
-    try:
+    with contextlib.suppress(BadRequest):
         RequestReader().feed(data)
-    except BadRequest as error:
-        assert str(error)
 
 
 def test_a_head_has_its_limit() -> None:
@@ -116,7 +117,8 @@ def test_an_expectation_is_reported_once_and_only_before_the_body() -> None:
 
 def test_a_response_is_framed_by_its_length() -> None:
     assert render_response(Response(405, b"{}", allow="GET"), Request("PUT", "/")) == (
-        b"HTTP/1.1 405 Method Not Allowed\r\ncontent-type: application/json\r\ncontent-length: 2\r\nallow: GET\r\n\r\n{}"
+        b"HTTP/1.1 405 Method Not Allowed\r\n"
+        b"content-type: application/json\r\ncontent-length: 2\r\nallow: GET\r\n\r\n{}"
     )
 
 

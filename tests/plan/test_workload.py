@@ -210,5 +210,6 @@ def test_example_dataset(mode: Mode) -> None:
     assert len(found) == 10
     prompts = [entry.turns[0][0]["content"] for entry in found]
     assert len(set(prompts)) == 10
-    prefixes = [prompt[:2000] for prompt in prompts if len(prompt) > 2000]
-    assert any(prefixes.count(prefix) > 1 for prefix in prefixes)
+    # Some are long enough for a cache to matter, and none begins like another: the first round is to be cold.
+    assert sum(len(prompt) > 1500 for prompt in prompts) >= 3
+    assert len({prompt[:32] for prompt in prompts}) == 10
