@@ -128,11 +128,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    if sys.platform != "linux":
+        raise UsageError("FluxPerf needs Linux: its measurement stands on epoll, timerfd and kernel receive stamps")
     from fluxperf.masking import hide_in_title
 
     hide_in_title(_given(words, "--api-key"))
-    if sys.platform != "linux":
-        raise UsageError("FluxPerf needs Linux: its measurement stands on epoll, timerfd and kernel receive stamps")
     values = parse(words)
     if values is None:
         return 0
@@ -200,8 +200,8 @@ def expand(words: Sequence[str]) -> list[str]:
             expanded.append(word)
             continue
         check_option(name)
-        if name in seen and OPTIONS[name] and name not in LISTS | REPEATED:
-            raise UsageError(f"{name} is given twice; it takes one value")
+        if name in seen and name not in LISTS | REPEATED:
+            raise UsageError(f"{name} is given twice")
         seen.add(name)
         values = [value] if equals else []
         while OPTIONS[name] and rest and not _is_option(rest[0]) and (not values or name in LISTS):

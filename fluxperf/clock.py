@@ -22,6 +22,9 @@ SO_TIMESTAMPNS = 35  # asm-generic/socket.h; the socket module does not name it
 STAMP_SPACE = socket.CMSG_SPACE(16)
 _TIMESPEC = struct.Struct("qq")
 
+STAMP_TRIES = 50
+STAMP_RETRY_S = 0.005
+
 _CERTAIN_NS = 5 * NS_PER_US
 _STEP_NS = 50 * NS_PER_US
 
@@ -84,9 +87,21 @@ def kernel_stamps_work() -> bool:
             return False
         peer, _ = server.accept()
         with peer:
-            peer.sendall(b"x")
-            _, ancillary, _, _ = client.recvmsg(1, STAMP_SPACE)
-    return realtime_stamp_ns(ancillary) is not None
+            # The kernel switches stamping on a moment after the first socket has asked for it.
+            for _ in range(STAMP_TRIES):
+                peer.sendall(b"x")
+                _, ancillary, _, _ = client.recvmsg(1, STAMP_SPACE)
+                if realtime_stamp_ns(ancillary) is not None:
+                    return True
+                time.sleep(STAMP_RETRY_S)
+    return False
+
+
+def stamped_socket() -> socket.socket:
+    """A socket that does nothing but keep the kernel stamping, so that no later one misses its first stamps."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    stamp_receives(sock)
+    return sock
 
 
 class TimerFd:

@@ -38,7 +38,7 @@ def mask_fields(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def scrub(text: str, secrets: Iterable[str]) -> str:
     """The text with every occurrence of a secret masked; servers like to repeat the key they refuse."""
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):  # one may hold another
         text = text.replace(secret, MASK)
     return text
 

@@ -50,13 +50,15 @@ def claim(path: Path, *, overwrite: bool) -> tuple[OutputDirectory, str | None]:
     Returns it with a sentence about what was moved or removed, if anything was. Raises UsageError if
     it cannot be written to; then nothing was touched.
     """
+    # A relative path would follow the working directory, should that be what is renamed; a link would lead nowhere.
+    real = Path(os.path.realpath(path))
     try:
-        _check_writable(path)
+        _check_writable(real)
         said = None
-        if _holds_run(path):
-            said = _remove_run(path) if overwrite else _move_away(path)
-        path.mkdir(parents=True, exist_ok=True)
-        output = OutputDirectory(path)
+        if _holds_run(real):
+            said = _remove_run(real) if overwrite else _move_away(real)
+        real.mkdir(parents=True, exist_ok=True)
+        output = OutputDirectory(real)
         output.clean()
         output.spool.mkdir()
     except OSError as error:
@@ -82,9 +84,8 @@ def _holds_run(path: Path) -> bool:
 
 
 def _move_away(path: Path) -> str:
-    real = path.resolve()
-    target = _free_name(real.with_name(f"{real.name}.{_started_at(real)}"))
-    real.rename(target)
+    target = _free_name(path.with_name(f"{path.name}.{_started_at(path)}"))
+    path.rename(target)
     return f"the earlier run in {path} is now {target}"
 
 

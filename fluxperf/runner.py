@@ -18,6 +18,7 @@ from typing import Any
 from fluxperf import __version__
 from fluxperf.analysis.paired import compare
 from fluxperf.api import APIS, ChatOptions
+from fluxperf.clock import stamped_socket
 from fluxperf.engine.preparation import Encoding, Preparation, prepare
 from fluxperf.errors import FluxPerfError, RunFailed
 from fluxperf.launch.fork import forked
@@ -83,6 +84,8 @@ def draw_up(settings: Settings, stack: ExitStack) -> RunPlan:
         )
     )
     kernel_stamps = choose_stamps(settings.timestamps)
+    if kernel_stamps:
+        stack.enter_context(stamped_socket())
     most = max(min(level.concurrency, len(level.sample)) for level in levels)
     raise_descriptor_limit(most)
     return RunPlan(settings, dataset, slo, levels, count_workers(settings, most), kernel_stamps)

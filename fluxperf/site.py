@@ -63,7 +63,7 @@ def find_key(settings: Settings) -> str | None:
     if settings.api_key is not None:
         return settings.api_key
     named = settings.api_key_env
-    if named is not None and not os.environ.get(named):
+    if named is not None and not os.environ.get(named, "").strip():
         raise UsageError(f"--api-key-env {named}: there is no such environment variable, or it is empty")
     for name in [named] if named is not None else KEY_VARIABLES:
         key = os.environ.get(name, "").strip()

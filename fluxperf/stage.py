@@ -16,7 +16,7 @@ from fluxperf.engine.bodies import Tickets
 from fluxperf.engine.exchange import make_template
 from fluxperf.engine.preparation import Preparation
 from fluxperf.engine.worker import Client, RoundOrder, Shared
-from fluxperf.errors import FluxPerfError, Interrupted, ServerRefused, UsageError, WorkerDied
+from fluxperf.errors import FluxPerfError, Interrupted, RunFailed, ServerRefused, UsageError, WorkerDied
 from fluxperf.launch.fork import Gathered, Team, Watch
 from fluxperf.launch.signals import Signals
 from fluxperf.model import Outcome, RoundResult, Slo, Timeline
@@ -107,6 +107,9 @@ class Stage:
             progress.end()
         tally = self._merge(gathered, files, orders)
         error = self._error(gathered, tally)
+        counted = sum(tally.outcomes.values())
+        if error is None and counted != len(plan.order):
+            error = RunFailed(f"internal error: {len(plan.order)} requests were planned and {counted} were recorded")
         rows = Spooled(files.all_rows(), from_row)
         result = self._conclude(level, plan, tally, rows, partial=error is not None)
         if self._plan.settings.save_requests:

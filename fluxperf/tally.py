@@ -52,8 +52,8 @@ class Tally:
         if request.sent_ns is None:
             return
         done_ns = request.done_ns or request.sent_ns
-        self.first_sent_ns = min(self.first_sent_ns or request.sent_ns, request.sent_ns)
-        self.last_done_ns = max(self.last_done_ns or done_ns, done_ns)
+        self.first_sent_ns = _pick(min, self.first_sent_ns, request.sent_ns)
+        self.last_done_ns = _pick(max, self.last_done_ns, done_ns)
         self.sums["in_flight_ns"] += done_ns - request.sent_ns
 
     def _add_tokens(self, request: Timeline) -> None:

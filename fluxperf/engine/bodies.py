@@ -79,7 +79,9 @@ class Tickets:
     """The order of a round, drawn from by all workers that were forked after it was made."""
 
     def __init__(self) -> None:
-        self._fd = os.memfd_create("fluxperf-tickets", os.MFD_CLOEXEC)
+        # A file with a place in a file system: the kernel locks the offset of those, but not that of a bare memfd.
+        with tempfile.TemporaryFile(prefix="fluxperf-", suffix=".tickets") as file:
+            self._fd = os.dup(file.fileno())
 
     def lay_out(self, tickets: Iterable[int]) -> None:
         """Starts a round: these tickets in this order. Only between rounds."""

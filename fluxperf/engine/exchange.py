@@ -37,15 +37,15 @@ def make_template(url: str, headers: Mapping[str, str], timeout_ns: int) -> Temp
 
 async def perform(client: httpx.AsyncClient, request: httpx.Request, observer: Observer) -> None:
     """Sends the request and waits for the end of its answer, whatever that is. Cancelled, it stays `cut_off`."""
-    error: httpx.TransportError | None = None
     try:
         response = await client.send(request, stream=True)
         await response.aclose()
         # httpx ties the response and its stream into a cycle, which only the collector could free.
         response.stream = httpx.ByteStream(b"")
-    except httpx.TransportError as caught:
-        error = caught
+    except httpx.TransportError as error:
+        observer.conclude(error)
     except BaseException:
         observer.timeline.done_ns = now_ns()
         raise
-    observer.conclude(error)
+    else:
+        observer.conclude(None)

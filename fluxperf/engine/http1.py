@@ -74,8 +74,9 @@ class ResponseReader:
 
     __slots__ = (
         "_at_ns",
+        "_began_ns",
+        "_bytes_beside_body",
         "_framed",
-        "_header_bytes",
         "_parser",
         "_sink",
         "complete",
@@ -89,7 +90,8 @@ class ResponseReader:
         self._sink = sink
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._at_ns = 0
-        self._header_bytes = 0
+        self._began_ns = 0
+        self._bytes_beside_body = 0
         self._framed = False
         self.headers: Headers = []
         self.status: int | None = None
@@ -101,6 +103,7 @@ class ResponseReader:
         """Takes bytes that arrived at `at_ns`; raises MalformedResponse."""
         self._at_ns = at_ns
         self.started = True
+        self._bytes_beside_body += len(data)
         parser = self._parser
         if parser is None:
             raise MalformedResponse("the response was over")
@@ -119,6 +122,8 @@ class ResponseReader:
                 self.reusable = False
                 return
             raise MalformedResponse(f"not an HTTP/1.1 response: {error}") from error
+        if self._bytes_beside_body > MAX_HEADER_BYTES and not self.complete:
+            raise MalformedResponse(f"the response's headers are longer than {MAX_HEADER_BYTES} bytes")
 
     def feed_eof(self, at_ns: int) -> None:
         """Takes the end of the connection; raises BrokenResponse unless it is what ends the response."""
@@ -138,27 +143,25 @@ class ResponseReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header field; a trailer field after the head is left alone."""
-        self._header_bytes += len(name) + len(value)
-        if self._header_bytes > MAX_HEADER_BYTES:
-            raise MalformedResponse(f"the response's headers are longer than {MAX_HEADER_BYTES} bytes")
         if self.status is None:
             self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The blank line after the head."""
+        if self.complete:
+            return
         status = self._parser.get_status_code() if self._parser else 0
         if 100 <= status < 200:
             self.headers = []
             return
-        if self.complete:
-            return
         self.status = status
         fields = dict(self.headers)
         self._framed = b"content-length" in fields or b"chunked" in fields.get(b"transfer-encoding", b"").lower()
-        self._sink.head(status, self.headers, self._at_ns)
+        self._sink.head(status, self.headers, self._began_ns)
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
+        self._bytes_beside_body = 0
         if not self.complete:
             self._sink.body(data, self._at_ns)
 
@@ -172,6 +175,7 @@ class ResponseReader:
             self._sink.end(self._at_ns)
 
     def on_message_begin(self) -> None:
-        """A further response after the end of this one: nobody asked for it."""
+        """The first byte of a response, or of a further one after its end, which nobody asked for."""
+        self._began_ns = self._at_ns
         if self.complete:
             self.reusable = False

@@ -257,7 +257,8 @@ class Reactor:
         except BlockingIOError:
             return
         except OSError as error:
-            batch.append((channel, error, now_ns()))
+            # Its traceback holds this frame and so the batch: a cycle that only the collector could free.
+            batch.append((channel, error.with_traceback(None), now_ns()))
             self.forget(channel)
             return
         batch.append((channel, data, ancillary or now_ns()))

@@ -22,7 +22,7 @@ class Sink:
         """The reused connection turned out to be closed before any byte of the response: it is sent once more."""
 
     def head(self, status: int, headers: Headers, at_ns: int) -> None:
-        """The head of the final response (1xx ones are skipped); header names are in lower case."""
+        """The head of the final response (1xx ones are skipped), whose first byte came then; names in lower case."""
 
     def body(self, data: bytes, at_ns: int) -> None:
         """A piece of the body, without its transfer coding."""

@@ -23,6 +23,8 @@ from fluxperf.engine.sink import Collector, Sink
 from fluxperf.units import NS_PER_S
 
 CONNECT_TIMEOUT_S = 30.0
+EARLY_CLOSE_NS = NS_PER_S
+LOST_TO_STOP_REUSE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,12 @@ class Exchange:
     async def wait(self) -> None:
         """Waits for the end of the response; raises what broke it."""
         await self.done.wait()
-        if self.error is not None:
-            raise self.error
+        error, self.error = self.error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # its traceback holds this frame: a cycle that only the collector could free
 
 
 class Connection:
@@ -96,6 +102,7 @@ class Connection:
         reader = exchange.reader
         if error is None:
             self.persistence.learn(reader.headers)
+            self._pool.reused += self.persistence.served > 1
         # An answer that came before the whole request had gone out leaves the connection in the middle of it.
         spoiled = error is not None or self._pool.reactor.is_sending(self)
         if spoiled or not reader.reusable or self.persistence.exhausted:
@@ -121,6 +128,7 @@ class Connection:
         """See `Channel`."""
         exchange = self.exchange
         if exchange is None:  # an idle connection has nothing to receive but its end
+            self._pool.lost += now_ns() - self.idle_since_ns < EARLY_CLOSE_NS
             self.close()
             return
         reader = exchange.reader
@@ -153,11 +161,16 @@ class Connection:
 
 
 class Pool:
-    """Idle connections, last used first; every step is O(1). What has idled too long is let go before it is used."""
+    """Idle connections, last used first; every step is O(1). What has idled too long is let go before it is used.
+
+    Some servers close after each response without saying so. Once that is plain, nothing is reused.
+    """
 
     def __init__(self, reactor: Reactor, address: Address, *, kernel_stamps: bool) -> None:
         self.reactor = reactor
         self.opened = 0
+        self.reused = 0  # responses that came on a connection which had served before
+        self.lost = 0  # connections that the server closed soon after a response, without having said so
         self._address = address
         self._kernel_stamps = kernel_stamps
         self._idle: dict[Connection, None] = {}
@@ -173,6 +186,9 @@ class Pool:
 
     def give(self, connection: Connection) -> None:
         """Takes back a connection that can serve again."""
+        if self.lost >= LOST_TO_STOP_REUSE and not self.reused:
+            connection.close()
+            return
         connection.idle_since_ns = now_ns()
         self._idle[connection] = None
 
@@ -266,6 +282,7 @@ class Transport(httpx.AsyncBaseTransport):
                     if fresh or not error.untouched:
                         raise
                 sink.resent()
+                self._pool.lost += 1
                 connection = None
         except BrokenResponse as error:
             raise httpx.ReadError(str(error), request=request) from error

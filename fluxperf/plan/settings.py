@@ -99,9 +99,9 @@ def _check_together(settings: Settings) -> list[str]:
     if settings.endpoint is None and not settings.mock_server:
         faults.append("--endpoint is missing: give the full URL of chat completions, or --mock-server")
     if settings.extra_body.get("stream", True) is not True:
-        raise NotYetError("--extra-body cannot turn off \"stream\": requests that do not stream are not yet built")
+        raise NotYetError('--extra-body cannot turn off "stream": requests that do not stream are not yet built')
     if "messages" in settings.extra_body:
-        faults.append("--extra-body cannot replace \"messages\": they are what the dataset is for")
+        faults.append('--extra-body cannot replace "messages": they are what the dataset is for')
     minimum = settings.min_output_tokens
     if minimum is not None and minimum > settings.max_output_tokens:
         faults.append(f"--min-output-tokens {minimum} is above --max-output-tokens {settings.max_output_tokens}")

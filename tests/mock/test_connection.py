@@ -9,6 +9,7 @@ from typing import Any
 import httptools
 import pytest
 
+from fluxperf.clock import now_ns
 from fluxperf.units import NS_PER_MS
 from fluxperf_mock import MockSettings
 from fluxperf_mock.connection import Http1Connection
@@ -245,6 +246,16 @@ def test_requests_sent_ahead_are_answered_in_order() -> None:
     assert [reply.status for reply in replies] == [200, 200, 200, 404]
     assert replies[0].events()[-1] == "DONE"
     assert replies[2].json()["object"] == "chat.completion"
+
+
+def test_a_request_sent_ahead_arrives_when_the_one_before_it_is_done() -> None:
+    client = Client()
+    client.send(encode("POST", "/v1/chat/completions", chat(stream=True)) * 2)
+    before = now_ns()
+    client.run(until_ns=10**9)
+    due_ns = client.service.engine.next_due_ns()
+    assert due_ns is not None
+    assert due_ns > before
 
 
 def test_too_many_requests_sent_ahead_are_refused() -> None:

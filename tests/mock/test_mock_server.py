@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from fluxperf.clock import kernel_stamps_work
+
 PATH = "/v1/chat/completions"
 
 
@@ -78,6 +80,17 @@ def test_the_truth_is_told(client: http.client.HTTPConnection) -> None:
     assert (truth["requests"], truth["tokens"], truth["ttft_ms"]["n"], truth["itl_ms"]["n"]) == (1, 5, 1, 4)
     assert truth["e2e_ms"]["max"] >= truth["ttft_ms"]["max"] > 0
     assert truth["late_ms"]["n"] == 5
+    assert truth["late_ms"]["p50"] >= 0
+
+
+def test_arrivals_are_stamped_by_the_kernel(client: http.client.HTTPConnection) -> None:
+    if not kernel_stamps_work():
+        pytest.skip("this kernel stamps nothing")
+    for _ in range(100):  # it begins some time after it was asked to
+        ask(client, "GET", "/reset")
+        if ask(client, "GET", "/truth")["user_stamps"] == 0:
+            return
+    pytest.fail("no arrival was stamped by the kernel")
 
 
 def test_the_same_seed_gives_the_same_answer(serve: Callable[..., int]) -> None:

@@ -37,6 +37,10 @@ def test_keys_agree_on_the_common_prefix_and_nowhere_else(
         assert (key_a == key_b) == (a[:until] == b[:until])
 
 
+def test_equal_blocks_after_different_beginnings_have_different_keys() -> None:
+    assert chain_blocks(b"aaaabbbb", 1)[1] != chain_blocks(b"ccccbbbb", 1)[1]
+
+
 @given(st.binary(), st.binary(), st.integers(1, 4))
 def test_a_chain_can_be_continued(text: bytes, more: bytes, block_tokens: int) -> None:
     keys = chain_blocks(text, block_tokens)

@@ -1,0 +1,38 @@
+"""Builders that tests of several folders share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fluxperf.model import Outcome, Timeline
+
+MS = 1_000_000
+
+
+def make_request(**changes: Any) -> Timeline:
+    """A success of 11 tokens: sent at 1 s, the first 100 ms later, one each 10 ms, the end 1 ms after the last."""
+    facts: dict[str, Any] = {
+        "index": 0,
+        "outcome": Outcome.OK,
+        "status": 200,
+        "finish_reason": "stop",
+        "sent_ns": 1000 * MS,
+        "first_byte_ns": 1090 * MS,
+        "first_output_ns": 1100 * MS,
+        "first_answer_ns": 1100 * MS,
+        "last_output_ns": 1200 * MS,
+        "end_ns": 1201 * MS,
+        "done_ns": 1201 * MS,
+        "output_events": 11,
+        "prompt_tokens": 50,
+        "completion_tokens": 11,
+    }
+    return Timeline(**facts | changes)
+
+
+@pytest.fixture(scope="session")
+def a_request() -> Callable[..., Timeline]:
+    return make_request

@@ -1,0 +1,473 @@
+from __future__ import annotations
+
+import errno
+import gc
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+from itertools import groupby
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fluxperf.clock import StampClock, kernel_stamps_work, now_ns, stamp_receives
+from fluxperf.engine.reactor import SENDS_BETWEEN_DRAINS, WAKE_UPS_BETWEEN_DRAINS, Reactor, Timer, Timers
+from fluxperf.units import NS_PER_MS, NS_PER_S
+from tests.engine.scripted import in_trio, until
+
+# What the conversion between the two clocks may be wrong by.
+OFFSET_ERROR_NS = 20_000
+BIG = bytes(range(256)) * 32_768
+HOUR_NS = 3600 * NS_PER_S
+
+stamping = pytest.mark.skipif(not kernel_stamps_work(), reason="this kernel does not stamp received segments")
+
+
+class Line:
+    """A channel that writes down what it is told; `on_sent` and `on_receive` let a test join in."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.heard: list[tuple[str, object, int]] = []
+        self.on_sent: Callable[[], object] = lambda: None
+        self.on_receive: Callable[[bytes], object] = lambda data: None
+
+    def sent(self, at_ns: int) -> None:
+        self.heard.append(("sent", None, at_ns))
+        self.on_sent()
+
+    def receive(self, data: bytes, at_ns: int) -> None:
+        self.heard.append(("receive", data, at_ns))
+        self.on_receive(data)
+
+    def fail(self, error: OSError, at_ns: int) -> None:
+        self.heard.append(("fail", error.errno, at_ns))
+
+    @property
+    def told(self) -> list[tuple[str, object]]:
+        return [(name, value) for name, value, _ in self.heard]
+
+    def stamp(self, name: str) -> int:
+        """The stamp of the first call of this name."""
+        return next(at_ns for called, _, at_ns in self.heard if called == name)
+
+
+Pair = tuple[Line, socket.socket]
+
+
+@contextmanager
+def local_pair() -> Iterator[Pair]:
+    """A line, and the socket at its other end. The kernel does not stamp what comes over it."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        yield Line(ours), theirs
+
+
+@contextmanager
+def tcp_pair(*, stamped: bool = True) -> Iterator[Pair]:
+    """A line over TCP, and the socket at its other end."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as ours:
+        theirs, _ = server.accept()
+        with theirs:
+            ours.setblocking(False)
+            if stamped:
+                stamp_receives(ours)
+            yield Line(ours), theirs
+
+
+def unstamped_pair() -> AbstractContextManager[Pair]:
+    return tcp_pair(stamped=False)
+
+
+@asynccontextmanager
+async def running(reactor: Reactor, *lines: Line) -> AsyncIterator[Reactor]:
+    """The reactor, watching the lines."""
+    async with trio.open_nursery() as nursery:
+        for line in lines:
+            reactor.watch(line)
+        nursery.start_soon(reactor.run)
+        yield reactor
+        nursery.cancel_scope.cancel()
+    reactor.close()
+
+
+async def a_turn(reactor: Reactor) -> None:
+    """Lets the reactor do what can be done by now."""
+    turns: list[None] = []
+    reactor.call_at(0, lambda: turns.append(None))
+    await until(lambda: bool(turns))
+
+
+def reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+# Stamps.
+
+
+@stamping
+@in_trio
+async def test_a_kernel_stamp_is_of_the_arrival_and_not_of_the_read() -> None:
+    with tcp_pair() as (line, peer):
+        before_ns = now_ns()
+        peer.send(b"hello")
+        reactor = Reactor()
+        reading_ns = now_ns()
+        async with running(reactor, line):
+            await until(lambda: bool(line.heard))
+        assert line.told == [("receive", b"hello")]
+        assert before_ns - OFFSET_ERROR_NS <= line.stamp("receive") <= reading_ns
+        assert (reactor.reads, reactor.voided_stamps) == (1, 0)
+
+
+@stamping
+@in_trio
+async def test_kernel_stamps_are_put_on_the_clock_of_the_batch() -> None:
+    class HourBack(StampClock):
+        def sample(self) -> bool:
+            return True
+
+    with tcp_pair() as (line, peer):
+        peer.send(b"hello")
+        reactor = Reactor()
+        reactor.clock = HourBack()
+        reactor.clock.offset_ns -= HOUR_NS
+        async with running(reactor, line):
+            await until(lambda: bool(line.heard))
+        assert HOUR_NS < now_ns() - line.stamp("receive") < 2 * HOUR_NS
+
+
+@stamping
+@in_trio
+async def test_a_step_of_the_wall_clock_voids_the_stamps_of_its_batch() -> None:
+    class Stepped(StampClock):
+        def sample(self) -> bool:
+            return False
+
+    with tcp_pair() as (line, peer):
+        peer.send(b"hello")
+        reactor = Reactor()
+        reactor.clock = Stepped()
+        reading_ns = now_ns()
+        async with running(reactor, line):
+            await until(lambda: bool(line.heard))
+        assert reading_ns <= line.stamp("receive") <= now_ns()
+        assert (reactor.reads, reactor.voided_stamps) == (1, 1)
+
+
+@pytest.mark.parametrize("pair", [local_pair, unstamped_pair])
+@in_trio
+async def test_without_a_kernel_stamp_it_is_the_time_of_the_read(
+    pair: Callable[[], AbstractContextManager[Pair]],
+) -> None:
+    with pair() as (line, peer):
+        peer.send(b"hello")
+        reading_ns = now_ns()
+        async with running(Reactor(), line) as reactor:
+            await until(lambda: bool(line.heard))
+        assert reading_ns <= line.stamp("receive") <= now_ns()
+        assert (reactor.reads, reactor.voided_stamps) == (1, 0)
+
+
+@in_trio
+async def test_sent_is_before_the_first_byte_can_have_arrived() -> None:
+    with tcp_pair() as (line, peer):
+        other = Line(peer)
+        stamp_receives(peer)
+        peer.setblocking(False)
+        async with running(Reactor(), line, other) as reactor:
+            before_ns = now_ns()
+            reactor.send(line, b"hello")
+            await until(lambda: bool(other.heard))
+        assert before_ns <= line.stamp("sent") <= other.stamp("receive") + OFFSET_ERROR_NS
+
+
+# Receiving.
+
+
+@in_trio
+async def test_all_ready_sockets_are_read_before_the_first_is_thought_about() -> None:
+    reactor = Reactor()
+    reads: list[int] = []
+    with ExitStack() as stack:
+        pairs = [stack.enter_context(local_pair()) for _ in range(100)]
+        for line, peer in pairs:
+            peer.send(b"x")
+            line.on_receive = lambda data: reads.append(reactor.reads)
+        async with running(reactor, *(line for line, _ in pairs)):
+            await until(lambda: len(reads) == 100)
+    assert reads == [100] * 100
+
+
+@in_trio
+async def test_the_end_is_told_once_and_after_the_data() -> None:
+    with local_pair() as (line, peer):
+        peer.send(b"hello")
+        peer.close()
+        async with running(Reactor(), line) as reactor:
+            await until(lambda: len(line.heard) == 2)
+            await a_turn(reactor)
+            await a_turn(reactor)
+        assert line.told == [("receive", b"hello"), ("receive", b"")]
+
+
+@in_trio
+async def test_a_reset_is_told_once_and_after_the_data() -> None:
+    with tcp_pair() as (line, peer):
+        peer.send(b"hello")
+        reset(peer)
+        async with running(Reactor(), line) as reactor:
+            await until(lambda: len(line.heard) == 2)
+            await a_turn(reactor)
+            await a_turn(reactor)
+        assert line.told == [("receive", b"hello"), ("fail", errno.ECONNRESET)]
+
+
+@in_trio
+async def test_what_arrived_is_handed_out_before_timers_that_are_due() -> None:
+    with local_pair() as (line, peer):
+        order: list[str] = []
+        line.on_receive = lambda data: order.append("data")
+        reactor = Reactor()
+        reactor.call_at(1, lambda: order.append("timer"))
+        peer.send(b"x")
+        async with running(reactor, line):
+            await until(lambda: len(order) == 2)
+        assert order == ["data", "timer"]
+
+
+@in_trio
+async def test_a_forgotten_channel_hears_nothing() -> None:
+    with local_pair() as (line, peer):
+        async with running(Reactor(), line) as reactor:
+            reactor.send(line, b"dropped")
+            reactor.forget(line)
+            reactor.forget(line)
+            peer.send(b"unheard")
+            await a_turn(reactor)
+            await a_turn(reactor)
+        peer.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            peer.recv(1)
+        assert line.heard == []
+
+
+@in_trio
+async def test_what_was_to_be_sent_does_not_go_to_the_next_socket_of_that_number() -> None:
+    with local_pair() as (gone, _), local_pair() as (line, peer):
+        async with running(Reactor(), gone) as reactor:
+            reactor.send(gone, b"for another")
+            reactor.forget(gone)
+            number = gone.sock.detach()
+            line.sock = socket.socket(fileno=socket.dup(line.sock.detach()))
+            assert number not in (line.sock.fileno(), -1)
+            reactor.watch(line)
+            reactor.send(line, b"for you")
+            await until(lambda: bool(line.heard))
+        assert peer.recv(100) == b"for you"
+
+
+# Sending.
+
+
+@in_trio
+async def test_what_a_slow_peer_does_not_take_at_once_arrives_in_order() -> None:
+    with tcp_pair() as (line, peer), tcp_pair() as (other_line, other_peer):
+        async with running(Reactor(), line, other_line) as reactor:
+            reactor.send(line, BIG)
+            reactor.send(other_line, BIG[::-1])
+            await until(lambda: reactor.is_sending(line) and reactor.is_sending(other_line))
+            for sock, expected in ((peer, BIG), (other_peer, BIG[::-1])):
+                assert await read_slowly(sock, len(expected)) == expected
+            assert not reactor.is_sending(line)
+            await a_turn(reactor)
+        assert line.told == other_line.told == [("sent", None)]
+
+
+async def read_slowly(sock: socket.socket, size: int) -> bytes:
+    """Reads `size` bytes in small pieces."""
+    data = bytearray()
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=socket.dup(sock.fileno()))))
+    async with stream:
+        while len(data) < size:
+            data += await stream.receive_some(50_000)
+    return bytes(data)
+
+
+@in_trio
+async def test_a_peer_that_answers_while_it_is_sent_to_is_heard() -> None:
+    with tcp_pair() as (line, peer):
+        async with running(Reactor(), line) as reactor:
+            reactor.send(line, BIG)
+            await until(lambda: reactor.is_sending(line))
+            peer.send(b"413 too large")
+            await until(lambda: len(line.heard) == 2)
+            assert reactor.is_sending(line)
+            reset(peer)
+            await until(lambda: len(line.heard) == 3)
+            assert not reactor.is_sending(line)
+        assert line.told == [("sent", None), ("receive", b"413 too large"), ("fail", errno.ECONNRESET)]
+
+
+@in_trio
+async def test_a_peer_that_answered_and_closed_before_it_was_sent_to_is_heard() -> None:
+    with tcp_pair() as (line, peer):
+        peer.send(b"408 too late")
+        peer.close()
+        reactor = Reactor()
+        reactor.send(line, b"hello")
+        async with running(reactor, line):
+            await until(lambda: len(line.heard) >= 3)
+        assert line.told[:2] == [("sent", None), ("receive", b"408 too late")]
+        assert line.told[2] in [("receive", b""), ("fail", errno.ECONNRESET)]
+
+
+@in_trio
+async def test_held_sends_wait_for_the_release() -> None:
+    with local_pair() as (line, peer), local_pair() as (ear, ear_peer):
+        async with running(Reactor(), line, ear) as reactor:
+            reactor.hold()
+            for number in range(3):
+                reactor.send(line, b"%d" % number)
+            ear_peer.send(b"x")
+            await until(lambda: bool(ear.heard))
+            reactor.wake(trio.Event())
+            await a_turn(reactor)
+            assert (reactor.queued, line.heard) == (3, [])
+            reactor.release()
+            await until(lambda: reactor.queued == 0)
+        assert peer.recv(100) == b"012"
+
+
+@in_trio
+async def test_a_timer_may_release() -> None:
+    with local_pair() as (line, _):
+        async with running(Reactor(), line) as reactor:
+            reactor.hold()
+            reactor.send(line, b"x")
+            reactor.call_at(now_ns(), reactor.release)
+            await until(lambda: bool(line.heard))
+
+
+@in_trio
+async def test_only_so_many_sends_go_between_two_drains() -> None:
+    """Each send brings an answer at once; a drain is seen by the answers that it reads."""
+    with local_pair() as (line, _), local_pair() as (ear, ear_peer):
+        order: list[str] = []
+
+        def send() -> None:
+            order.append("sent")
+            ear_peer.send(b"x")
+
+        line.on_sent = send
+        ear.on_receive = lambda data: order.append("drained")
+        async with running(Reactor(), line, ear) as reactor:
+            reactor.hold()
+            for _ in range(SENDS_BETWEEN_DRAINS * 3 + 1):
+                reactor.send(line, b"x")
+            reactor.release()
+            await until(lambda: order.count("drained") == 4)
+    runs = [len(list(run)) for name, run in groupby(order) if name == "sent"]
+    assert runs == [SENDS_BETWEEN_DRAINS] * 3 + [1]
+
+
+@in_trio
+async def test_only_so_many_tasks_wake_between_two_drains() -> None:
+    """Each task that wakes makes itself heard; a drain is seen by how many it hears at once."""
+    with local_pair() as (ear, ear_peer):
+        heard: list[int] = []
+        ear.on_receive = lambda data: heard.append(len(data))
+
+        async def sleep(event: trio.Event) -> None:
+            await event.wait()
+            ear_peer.send(b"x")
+
+        reactor = Reactor()
+        events = [trio.Event() for _ in range(WAKE_UPS_BETWEEN_DRAINS * 2 + 1)]
+        for event in events:
+            reactor.wake(event)
+        async with running(reactor, ear), trio.open_nursery() as nursery:
+            for event in events:
+                nursery.start_soon(sleep, event)
+            await until(lambda: sum(heard) == len(events))
+    assert heard == [WAKE_UPS_BETWEEN_DRAINS, WAKE_UPS_BETWEEN_DRAINS, 1]
+
+
+# Timers.
+
+
+@in_trio
+async def test_timers_fire_in_order_and_not_before_their_time() -> None:
+    async with running(Reactor()) as reactor:
+        start_ns = now_ns()
+        deadlines = [start_ns + after * NS_PER_MS // 4 for after in (6, 2, 8, 0, 4)]
+        fired: list[tuple[int, int]] = []
+
+        def note(deadline_ns: int) -> Callable[[], None]:
+            return lambda: fired.append((deadline_ns, now_ns()))
+
+        for deadline_ns in deadlines:
+            reactor.call_at(deadline_ns, note(deadline_ns))
+        await until(lambda: len(fired) == len(deadlines))
+    assert [deadline_ns for deadline_ns, _ in fired] == sorted(deadlines)
+    assert all(at_ns >= deadline_ns for deadline_ns, at_ns in fired)
+
+
+@in_trio
+async def test_a_timer_that_is_cancelled_does_not_fire() -> None:
+    async with running(Reactor()) as reactor:
+        fired: list[str] = []
+        reactor.cancel(reactor.call_at(now_ns(), lambda: fired.append("cancelled")))
+        later = reactor.call_at(2, lambda: fired.append("cancelled by another"))
+        reactor.call_at(1, lambda: reactor.cancel(later))
+        await a_turn(reactor)
+        last = reactor.call_at(3, lambda: fired.append("last"))
+        await until(lambda: bool(fired))
+        reactor.cancel(last)
+    assert fired == ["last"]
+
+
+@in_trio
+async def test_a_timer_may_set_another() -> None:
+    async with running(Reactor()) as reactor:
+        fired: list[str] = []
+        reactor.call_at(1, lambda: reactor.call_at(2, lambda: fired.append("second")))
+        await until(lambda: fired == ["second"])
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.booleans()), max_size=300))
+def test_exactly_those_fire_that_are_due_and_not_cancelled(plan: list[tuple[int, bool]]) -> None:
+    timers = Timers()
+    fired: list[int] = []
+    added: list[tuple[Timer, bool]] = []
+    for deadline_ns, cancelled in plan:
+        timer = Timer(deadline_ns, lambda deadline_ns=deadline_ns: fired.append(deadline_ns))  # type: ignore[misc]
+        timers.add(timer)
+        added.append((timer, cancelled))
+    timers.add(Timer(now_ns() + HOUR_NS, lambda: fired.append(-1)))
+    for timer, cancelled in added:
+        if cancelled:
+            timers.cancel(timer)
+    timers.fire()
+    timers.fd.close()
+    assert fired == sorted(deadline_ns for deadline_ns, cancelled in plan if not cancelled)
+
+
+def test_cancelled_timers_are_swept_out() -> None:
+    """A timer of each request is far ahead and taken back soon: their number must not grow with the requests."""
+    timers = Timers()
+    living = [Timer(now_ns() + HOUR_NS, print) for _ in range(50)]
+    for timer in living:
+        timers.add(timer)
+    for _ in range(5000):
+        timer = Timer(now_ns() + HOUR_NS, print)
+        timers.add(timer)
+        timers.cancel(timer)
+    kept = sum(isinstance(thing, Timer) for thing in gc.get_objects())
+    timers.fd.close()
+    assert kept < 250

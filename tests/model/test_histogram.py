@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections.abc import Iterable
+from fractions import Fraction
+
+import msgpack
+import pytest
+from hdrh.histogram import HdrHistogram
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fluxperf.model import Histogram
+from fluxperf.model.histogram import HIGHEST, LOWEST, SIGNIFICANT_DIGITS
+
+PERCENTS = ("0", "0.1", "50", "90", "95", "99", "99.9", "100")
+EDGES = sorted({0, HIGHEST} | {min(2**power + step, HIGHEST) for power in range(43) for step in (-1, 0, 1)})
+
+in_range = st.integers(0, HIGHEST) | st.integers(0, 5000) | st.sampled_from(EDGES)
+anything = in_range | st.integers(HIGHEST + 1, 2**56)
+
+
+def histogram_of(values: Iterable[int]) -> Histogram:
+    histogram = Histogram()
+    histogram.record_all(values)
+    return histogram
+
+
+def nearest_rank(values: list[int], percent: str) -> int:
+    """The definition: the smallest value with at least that share at or below it."""
+    rank = max(math.ceil(Fraction(percent) * len(values) / 100), 1)
+    return sorted(values)[rank - 1]
+
+
+@given(st.lists(st.lists(anything), max_size=4))
+def test_merged_is_the_histogram_of_the_union(parts: list[list[int]]) -> None:
+    merged = Histogram()
+    for part in parts:
+        merged.merge(histogram_of(part))
+    union = histogram_of(value for part in parts for value in part)
+    assert merged == union
+    assert merged.percentiles(0, 50, 99, 100) == union.percentiles(0, 50, 99, 100)
+
+
+@given(st.lists(anything, min_size=1))
+def test_one_by_one_is_as_all_at_once(values: list[int]) -> None:
+    histogram = Histogram()
+    for value in values:
+        histogram.record(value)
+    assert histogram == histogram_of(values)
+
+
+@given(st.lists(anything))
+def test_state_survives_msgpack(values: list[int]) -> None:
+    histogram = histogram_of(values)
+    back = Histogram.from_state(msgpack.unpackb(msgpack.packb(histogram.to_state())))
+    assert back == histogram
+    assert back.percentiles(50, 99) == histogram.percentiles(50, 99)
+    # It goes on counting where the other one stopped.
+    back.record(7)
+    histogram.record(7)
+    assert back == histogram
+
+
+def test_sum_of_squares_may_pass_64_bits() -> None:
+    histogram = histogram_of([HIGHEST] * 3)
+    assert histogram.sum_of_squares == 3 * HIGHEST**2 > 2**64
+    assert Histogram.from_state(msgpack.unpackb(msgpack.packb(histogram.to_state()))).stddev == 0
+
+
+@given(st.lists(anything))
+def test_counts_are_those_of_the_hdrhistogram_package(values: list[int]) -> None:
+    reference = HdrHistogram(LOWEST, HIGHEST, SIGNIFICANT_DIGITS, b64_wrap=False)
+    for value in values:
+        assert reference.record_value(min(value, HIGHEST))
+    assert histogram_of(values).to_state()["counts"] == reference.encode()
+
+
+def test_every_edge_of_a_bucket_is_counted_as_the_hdrhistogram_package_does() -> None:
+    reference = HdrHistogram(LOWEST, HIGHEST, SIGNIFICANT_DIGITS, b64_wrap=False)
+    for value in EDGES:
+        reference.record_value(value)
+    assert histogram_of(EDGES).to_state()["counts"] == reference.encode()
+
+
+@given(st.lists(in_range, min_size=1), st.lists(st.sampled_from(PERCENTS), min_size=1))
+def test_percentiles_are_nearest_rank_within_a_thousandth(values: list[int], percents: list[str]) -> None:
+    found = histogram_of(values).percentiles(*map(float, percents))
+    assert found == [pytest.approx(nearest_rank(values, percent), rel=0.001, abs=0) for percent in percents]
+
+
+def test_percentiles_of_many_values_are_nearest_rank_within_a_thousandth() -> None:
+    source = random.Random(42)
+    values = [round(source.lognormvariate(17, 2)) for _ in range(20_000)]
+    histogram = histogram_of(values)
+    for percent in PERCENTS:
+        assert histogram.percentile(float(percent)) == pytest.approx(nearest_rank(values, percent), rel=0.001, abs=0)
+
+
+@pytest.mark.parametrize("count", [10, 100, 1000])
+def test_the_rank_does_not_suffer_from_binary_fractions(count: int) -> None:
+    """90 % of 10 are 9, and 99.9 % of 1000 are 999, whatever floats make of it."""
+    histogram = histogram_of(range(1, count + 1))
+    assert histogram.percentiles(90, 95, 99, 99.9) == [
+        nearest_rank(list(range(1, count + 1)), percent) for percent in ("90", "95", "99", "99.9")
+    ]
+
+
+@given(st.lists(anything, min_size=1), st.floats(0, 100))
+def test_percentiles_keep_within_minimum_and_maximum(values: list[int], percent: float) -> None:
+    found = histogram_of(values).percentile(percent)
+    assert found is not None
+    assert min(values) <= found <= max(values)
+
+
+def test_percentiles_are_the_middle_of_the_bucket() -> None:
+    """20 ms lie in a bucket from 19,988,480 ns on that is 16,384 ns wide; its middle counts, not its edge."""
+    histogram = histogram_of([1, 20_000_000, HIGHEST])
+    assert histogram.percentile(50) == 19_988_480 + 16_383 / 2
+
+
+@given(st.lists(anything, min_size=1))
+def test_moments_are_exact(values: list[int]) -> None:
+    histogram = histogram_of(values)
+    assert (histogram.count, histogram.sum) == (len(values), sum(values))
+    assert (histogram.min, histogram.max) == (min(values), max(values))
+    assert histogram.mean == float(Fraction(sum(values), len(values)))
+    assert histogram.stddev == pytest.approx(statistics.pstdev(values), rel=1e-9, abs=0)
+
+
+def test_a_small_spread_of_large_values_is_not_lost() -> None:
+    assert histogram_of([HIGHEST - 2, HIGHEST]).stddev == 1
+
+
+@given(st.lists(anything))
+def test_what_is_above_an_hour_is_counted_as_clipped(values: list[int]) -> None:
+    assert histogram_of(values).clipped == sum(value > HIGHEST for value in values)
+
+
+def test_nothing_counted_is_no_value() -> None:
+    histogram = Histogram()
+    assert (histogram.count, histogram.min, histogram.max, histogram.mean, histogram.stddev) == (0,) + (None,) * 4
+    assert histogram.percentiles(50, 99) == [None, None]
+    histogram.record_all([])
+    histogram.merge(Histogram())
+    assert histogram == Histogram()
+
+
+def test_a_negative_value_is_refused_and_nothing_counted() -> None:
+    histogram = histogram_of([5])
+    with pytest.raises(ValueError, match=r"no negative values, got -1"):
+        histogram.record_all([3, -1])
+    assert histogram == histogram_of([5])
+
+
+def test_equality_is_of_all_that_was_counted() -> None:
+    assert histogram_of([4_000_000]) != histogram_of([4_000_001])  # of one bucket
+    assert Histogram() != 0
+    with pytest.raises(TypeError):
+        hash(Histogram())

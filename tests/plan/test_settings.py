@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from fluxperf.errors import NotYetError, UsageError
+from fluxperf.plan.settings import OWN_HEADERS, READERS, Settings, read_settings
+
+URL = "http://localhost:8000/v1/chat/completions"
+NEEDED = {"dataset": "d.jsonl", "endpoint": URL}
+KEY = "sk-secret"
+
+
+def read(**values: Any) -> Settings:
+    return read_settings(NEEDED | values)
+
+
+def faults(**values: Any) -> list[str]:
+    with pytest.raises(UsageError) as caught:
+        read(**values)
+    assert type(caught.value) is UsageError
+    return str(caught.value).splitlines()
+
+
+def test_what_is_not_given_has_its_default() -> None:
+    absent = {name: None for name in READERS if name not in NEEDED}
+    assert read() == read(**absent) == Settings(dataset="d.jsonl", endpoint=URL)
+
+
+def test_every_setting_has_a_reader() -> None:
+    assert list(READERS) == [field.name for field in fields(Settings)]
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "value"),
+    [
+        ("dataset", "some file.jsonl", "some file.jsonl"),
+        ("endpoint", f" {URL}/ ", f"{URL}/"),
+        ("endpoint", "HTTP://[::1]/chat/completions?v=1", "HTTP://[::1]/chat/completions?v=1"),
+        ("endpoint", "http://me:pass@host:1/generate", "http://me:pass@host:1/generate"),
+        ("model", "org/model", "org/model"),
+        ("api_key", f" {KEY}\n", KEY),
+        ("api_key", 12345, "12345"),
+        ("api_key_env", "MY_KEY", "MY_KEY"),
+        ("num_samples", ["5", "7"], (5, 7)),
+        ("num_samples", 5, (5,)),
+        ("concurrency", ["1", 100_000], (1, 100_000)),
+        ("same_samples", True, True),
+        ("mode", "dual_round", "dual_round"),
+        ("rounds", "1", 1),
+        ("no_shuffle_round2", True, True),
+        ("seed", "-7", -7),
+        ("max_output_tokens", " 1 ", 1),
+        ("min_output_tokens", "256", 256),
+        ("temperature", "0.7", 0.7),
+        ("temperature", 0, 0),
+        ("top_p", "1", 1),
+        ("extra_body", '{"top_k": 20, "max_tokens": null}', {"top_k": 20, "max_tokens": None}),
+        ("extra_body", {"top_k": 20}, {"top_k": 20}),
+        ("header", ["X-A: b: c", "x-e:"], (("X-A", "b: c"), ("x-e", ""))),
+        ("max_input_length", "100", 100),
+        ("timeout", "0.5", 0.5),
+        ("workers", "4", 4),
+        ("http", "1.1", "1.1"),
+        ("http", 1.1, "1.1"),
+        ("timestamps", "user", "user"),
+        ("slo_file", "slo.yaml", "slo.yaml"),
+        ("mock_server", True, True),
+        ("mock_host", "::1", "::1"),
+        ("mock_port", "65535", 65535),
+        ("output_dir", "out", "out"),
+        ("overwrite", True, True),
+        ("save_requests", True, True),
+        ("debug", True, True),
+        ("debug_verbose", True, True),
+        ("debug_log_dir", "logs", "logs"),
+        ("quiet", True, True),
+        ("no_progress", True, True),
+        ("label", ["gpu=A100", "note=a=b", " x ="], (("gpu", "A100"), ("note", "a=b"), ("x", ""))),
+    ],
+)
+def test_value_is_read(name: str, raw: Any, value: Any) -> None:
+    found = getattr(read(**{name: raw}), name)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "complaint"),
+    [
+        ("dataset", "", "must be a text that is not empty, not ''"),
+        ("dataset", 5, "must be a text that is not empty, not 5"),
+        ("endpoint", "localhost:8000", f"must be a full URL such as {URL}"),
+        ("endpoint", "ftp://host/", f"must be a full URL such as {URL}"),
+        ("endpoint", "http:///v1", f"must be a full URL such as {URL}"),
+        ("endpoint", "http://host:0/", f"must be a full URL such as {URL}"),
+        ("endpoint", "http://host:x/", "is not a URL: Port could not be cast to integer value as 'x'"),
+        ("endpoint", "http://host:99999/", "is not a URL: Port out of range 0-65535"),
+        ("endpoint", "http://[::1/", "is not a URL: Invalid IPv6 URL"),
+        ("endpoint", "http://host/a b", f"holds characters that a URL cannot; it must look like {URL}"),
+        ("endpoint", "http://hôst/", f"holds characters that a URL cannot; it must look like {URL}"),
+        ("endpoint", "http://host/\x07", f"holds characters that a URL cannot; it must look like {URL}"),
+        ("model", " ", "must be a text that is not empty, not ' '"),
+        ("num_samples", ["5", "x"], "takes a whole number, not 'x'"),
+        ("num_samples", "0", "must be at least 1, not 0"),
+        ("concurrency", "5,10", "takes a whole number, not '5,10'; several are separated by spaces"),
+        ("concurrency", "100001", "must be at most 100000, not 100001"),
+        ("concurrency", "9" * 30, f"takes a whole number, not '{'9' * 30}'"),
+        ("same_samples", "yes", "is either given or not; it takes no value such as 'yes'"),
+        ("mode", "triple_round", "is one of dual_round, multi_turn, not 'triple_round'"),
+        ("rounds", "1.5", "takes a whole number, not '1.5'"),
+        ("rounds", True, "takes a whole number, not True"),
+        ("rounds", "-1", "must be at least 1, not -1"),
+        ("temperature", "hot", "takes a number, not 'hot'"),
+        ("temperature", "nan", "takes a number, not 'nan'"),
+        ("temperature", "inf", "takes a number, not 'inf'"),
+        ("temperature", "-0.1", "must be at least 0, not -0.1"),
+        ("temperature", [1], "takes a number, not [1]"),
+        ("temperature", True, "takes a number, not True"),
+        ("top_p", "0", "must be above 0, at most 1, not 0"),
+        ("top_p", "1.1", "must be above 0, at most 1, not 1.1"),
+        ("timeout", "0", "must be above 0, at most 86400, not 0"),
+        ("extra_body", "[1]", "takes a JSON object, not [1]"),
+        ("workers", "1025", "must be at most 1024, not 1025"),
+        ("http", "3", "is one of auto, 1.1, 2, not '3'"),
+        ("timestamps", "ptp", "is one of auto, kernel, user, not 'ptp'"),
+        ("mock_port", "65536", "must be at most 65535, not 65536"),
+        ("label", "gpu", "takes K=V, not 'gpu'"),
+        ("label", "=x", "takes K=V, not '=x'"),
+    ],
+)
+def test_value_is_refused_with_the_options_name(name: str, raw: Any, complaint: str) -> None:
+    assert faults(**{name: raw}) == [f"--{name.replace('_', '-')} {complaint}"]
+
+
+@pytest.mark.parametrize("raw", ["{", "{'a': 1}", '{"a": NaN}', '{"a": -Infinity}', "", "[" * 100_000])
+def test_what_is_not_json_is_told_with_an_example(raw: str) -> None:
+    (fault,) = faults(extra_body=raw)
+    assert fault.startswith("--extra-body takes a JSON object such as '{\"top_k\": 20}': ")
+
+
+def test_all_faults_are_told_at_once() -> None:
+    with pytest.raises(UsageError) as caught:
+        read_settings({"rounds": "x", "workers": "0", "header": ["nonsense"]})
+    assert str(caught.value).splitlines() == [
+        "--rounds takes a whole number, not 'x'",
+        "--workers must be at least 1, not 0",
+        "--header takes 'Name: value', with a name of letters, digits and hyphens",
+        "--dataset is missing: name the file that holds the prompts",
+        "--endpoint is missing: give the full URL of chat completions, or --mock-server",
+    ]
+
+
+def test_an_endpoint_or_the_mock_server_is_needed() -> None:
+    complaint = "--endpoint is missing: give the full URL of chat completions, or --mock-server"
+    assert faults(endpoint=None) == [complaint]
+    assert read(endpoint=None, mock_server=True).endpoint is None
+
+
+def test_fewest_output_tokens_are_not_above_the_most() -> None:
+    assert faults(min_output_tokens="300") == ["--min-output-tokens 300 is above --max-output-tokens 256"]
+    assert read(min_output_tokens="300", max_output_tokens="300").min_output_tokens == 300
+
+
+@pytest.mark.parametrize(
+    ("values", "promise"),
+    [
+        ({"endpoint": "https://host/v1/chat/completions"}, "https:// endpoints are not yet built: use http://"),
+        ({"endpoint": "http://host/v1/completions"}, "the completions API is not yet built"),
+        ({"mode": "multi_turn"}, "--mode multi_turn is not yet built"),
+        ({"http": "2"}, "--http 2 is not yet built"),
+    ],
+)
+def test_what_is_promised_and_not_built_says_not_yet(values: dict[str, str], promise: str) -> None:
+    with pytest.raises(NotYetError, match=promise) as caught:
+        read(**values)
+    assert caught.value.exit_code == 2
+
+
+INJECTION = "holds characters that a header cannot carry (is there a line end in it?)"
+
+
+@pytest.mark.parametrize("end", ["\r\nX-Evil: 1", "\n", "\r", "\0", "é"])
+def test_no_value_smuggles_in_a_further_header(end: str) -> None:
+    assert faults(header=f"X-A: b{end}c") == [f"--header cannot be used: the value of header X-A {INJECTION}"]
+    assert faults(api_key=f"{KEY}{end}c") == [f"--api-key cannot be used: the key {INJECTION}"]
+
+
+@pytest.mark.parametrize("header", ["no colon", ": value", "two words: x", "X-\r\nY: z", "ä: x", ""])
+def test_a_header_needs_a_name_that_is_a_token(header: str) -> None:
+    assert faults(header=header) == ["--header takes 'Name: value', with a name of letters, digits and hyphens"]
+
+
+@pytest.mark.parametrize("name", OWN_HEADERS)
+def test_headers_that_would_break_the_exchange_are_ours(name: str) -> None:
+    assert faults(header=f"{name.title()}: x") == [f"--header cannot set {name.title()}: FluxPerf sets it itself"]
+
+
+@pytest.mark.parametrize("show", [repr, str])
+def test_settings_do_not_show_the_key(show: Callable[[Settings], str]) -> None:
+    settings = read(api_key=KEY)
+    assert settings.api_key == KEY
+    assert KEY not in show(settings)
+
+
+@pytest.mark.parametrize("name", ["api_key", "header"])
+@pytest.mark.parametrize("raw", [f"{KEY}\n{KEY}", f"Authorization: {KEY}\nx", f"{KEY} without a colon\n"])
+def test_no_fault_shows_the_key(name: str, raw: str) -> None:
+    assert not any(KEY in fault for fault in faults(**{name: raw}))

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fluxperf.masking import MASK, looks_secret, mask_fields, mask_url, scrub
+
+ROOT = Path(__file__).resolve().parent.parent
+KEY = "sk-very+secret/täg"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Authorization",
+        "X-API-Key",
+        "api_key",
+        "token",
+        "access_token",
+        "password",
+        "Cookie",
+        "X-Amz-Signature",
+        "client_secret",
+    ],
+)
+def test_names_that_look_secret(name: str) -> None:
+    assert looks_secret(name)
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "min_output_tokens", "tokenizer", "model", "X-Request-Id"])
+def test_names_that_do_not(name: str) -> None:
+    assert not looks_secret(name)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://host:8000/v1/chat/completions", "http://host:8000/v1/chat/completions"),
+        ("http://me:pass@host/v1", "http://host/v1"),
+        ("http://me:p@ss@host/v1", "http://host/v1"),
+        ("http://[::1]:80/v1", "http://[::1]:80/v1"),
+        ("http://host/v1?api-key=abc&version=2", f"http://host/v1?api-key={MASK}&version=2"),
+        ("http://host/v1?token=&token=abc", f"http://host/v1?token={MASK}&token={MASK}"),
+        ("http://host/v1?version=a%20b", "http://host/v1?version=a%20b"),
+    ],
+)
+def test_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert mask_url(url) == shown
+
+
+def test_fields_that_look_secret_are_masked() -> None:
+    assert mask_fields([("Authorization", "Bearer x"), ("X-Trace", "7")]) == {"Authorization": MASK, "X-Trace": "7"}
+
+
+@given(st.lists(st.text("ab", min_size=1), max_size=4), st.text("abc"))
+def test_no_secret_is_left_and_nothing_else_is_lost(secrets: list[str], text: str) -> None:
+    scrubbed = scrub(text, secrets)
+    assert not any(secret in scrubbed for secret in secrets)
+    assert scrubbed.count("c") == text.count("c")
+
+
+def test_a_secret_that_begins_another_leaves_nothing_of_it() -> None:
+    assert scrub("wrong key sk-123-456 and sk-123", ["sk-123", "sk-123-456"]) == f"wrong key {MASK} and {MASK}"
+
+
+def command_line_after(code: str, *arguments: str) -> list[str]:
+    """The words that ps(1) shows of a process that ran `code`."""
+    code += "\nimport pathlib; sys.stdout.buffer.write(pathlib.Path('/proc/self/cmdline').read_bytes())"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}", *arguments], cwd=ROOT, capture_output=True, check=True, timeout=30
+    )
+    return ended.stdout.decode().rstrip("\0").split("\0")[3:]
+
+
+def hidden(text: str) -> str:
+    return "*" * len(text.encode())
+
+
+def test_secrets_are_gone_from_the_title_wherever_they_stand() -> None:
+    code = "from fluxperf.masking import hide_in_title; hide_in_title([sys.argv[1], '', 'missing'])"
+    assert command_line_after(code, KEY, "--quiet", f"--api-key={KEY}{KEY}", "") == [
+        hidden(KEY),
+        "--quiet",
+        f"--api-key={hidden(KEY)}{hidden(KEY)}",
+    ]
+
+
+@pytest.mark.parametrize("words", [["--api-key", KEY], [f"--api-key={KEY}"], ["run", "--seed", "x", "--api-key", KEY]])
+def test_the_command_hides_its_key_even_if_the_rest_is_wrong(words: list[str]) -> None:
+    shown = command_line_after("from fluxperf.cli import main; assert main(sys.argv[1:]) == 2", *words)
+    assert shown == [word.replace(KEY, hidden(KEY)) for word in words]
+
+
+def test_a_forked_child_shows_no_key_either() -> None:
+    code = (
+        "import os; from fluxperf.masking import hide_in_title; hide_in_title([sys.argv[1]])\n"
+        "if os.fork(): os._exit(os.waitstatus_to_exitcode(os.wait()[1]))"
+    )
+    assert command_line_after(code, KEY) == [hidden(KEY)]
