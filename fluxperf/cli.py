@@ -6,14 +6,17 @@ Heavy imports happen only once there is work to do, so that --help answers at on
 from __future__ import annotations
 
 import difflib
+import io
 import re
 import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 from fluxperf import __version__
-from fluxperf.errors import FluxPerfError, NotYetError, UsageError
+from fluxperf.errors import FluxPerfError, NotYetError, RunFailed, UsageError
 
 USAGE = """FluxPerf: how much does the cache of an OpenAI-compatible LLM server help, and can the number be trusted?
 
@@ -113,6 +116,9 @@ OPTIONS: dict[str, bool] = {name: bool(value) for name, value in _OPTION_LINE.fi
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character shows another
+            stream.reconfigure(errors="replace")
     try:
         if words[:1] == ["mock"]:
             from fluxperf_mock.cli import main as serve_mock
@@ -125,6 +131,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted")
         return 130
+    except Exception as error:  # the outermost boundary: whatever it is, it is our failure
+        _complain(f"internal error: {type(error).__name__}: {error}; the traceback is in {_write_traceback(error)}")
+        return RunFailed.exit_code
 
 
 def _run(words: list[str]) -> int:
@@ -240,6 +249,12 @@ def _docopt_usage() -> str:
     repeated = " ".join(f"[{name}=X]..." for name in sorted(LISTS | REPEATED))
     options = "\n".join(f"  {name}{'=X' if value else ''}" for name, value in OPTIONS.items() if name != "--help")
     return f"Usage: fluxperf [run] [options] {repeated}\n\nOptions:\n  -h --help\n{options}\n"
+
+
+def _write_traceback(error: Exception) -> str:
+    with tempfile.NamedTemporaryFile("w", prefix="fluxperf-", suffix=".log", delete=False, encoding="utf-8") as log:
+        log.writelines(traceback.format_exception(error))
+    return log.name
 
 
 def _complain(message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from fluxperf.model import RoundResult, RunResult
 from fluxperf.report import REPORTERS, round_file_name, round_json
 
 SPOOL = ".spool"
+LOCK = "lock"
 RUN_FILES = ("run.json", "metrics_summary.csv", "concurrency_*_round_*.json", "requests_concurrency_*_round_*.jsonl")
 
 
@@ -23,6 +25,12 @@ class OutputDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.spool = path / SPOOL
+        self._lock: int | None = None
+
+    def hold(self) -> None:
+        """Marks the directory as in use for as long as this process, or a worker of it, lives."""
+        self._lock = os.open(self.spool / LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def write_round(self, result: RoundResult) -> Path:
         """Writes the round's JSON file."""
@@ -42,6 +50,9 @@ class OutputDirectory:
     def clean(self) -> None:
         """Removes the spool."""
         shutil.rmtree(self.spool, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def claim(path: Path, *, overwrite: bool) -> tuple[OutputDirectory, str | None]:
@@ -54,6 +65,7 @@ def claim(path: Path, *, overwrite: bool) -> tuple[OutputDirectory, str | None]:
     real = Path(os.path.realpath(path))
     try:
         _check_writable(real)
+        _check_unused(real)
         said = None
         if _holds_run(real):
             said = _remove_run(real) if overwrite else _move_away(real)
@@ -61,6 +73,7 @@ def claim(path: Path, *, overwrite: bool) -> tuple[OutputDirectory, str | None]:
         output = OutputDirectory(real)
         output.clean()
         output.spool.mkdir()
+        output.hold()
     except OSError as error:
         raise UsageError(
             f"--output-dir {path} cannot be written to: {error.strerror or error}; choose another directory"
@@ -77,6 +90,20 @@ def _check_writable(path: Path) -> None:
         raise NotADirectoryError(0, f"{place} is not a directory")
     if not os.access(place, os.W_OK | os.X_OK):
         raise PermissionError(0, f"no permission to write in {place}")
+
+
+def _check_unused(path: Path) -> None:
+    """Raises UsageError if another run writes there at this moment."""
+    try:
+        lock = os.open(path / SPOOL / LOCK, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(f"--output-dir {path} is in use by another run: wait for it or choose another") from None
+    finally:
+        os.close(lock)
 
 
 def _holds_run(path: Path) -> bool:

@@ -20,7 +20,7 @@ from fluxperf.analysis.paired import compare
 from fluxperf.api import APIS, ChatOptions
 from fluxperf.clock import stamped_socket
 from fluxperf.engine.preparation import Encoding, Preparation, prepare
-from fluxperf.errors import FluxPerfError, RunFailed
+from fluxperf.errors import FluxPerfError, Interrupted, RunFailed
 from fluxperf.launch.fork import forked
 from fluxperf.launch.limits import raise_descriptor_limit
 from fluxperf.launch.signals import Signals
@@ -36,6 +36,9 @@ from fluxperf.site import Site, find_site
 from fluxperf.stage import Stage, StagePlan, choose_stamps, make_client, share
 from fluxperf.watch.progress import Progress, choose_progress
 
+# From here on, what takes its time is announced.
+LARGE_FILE_BYTES = 64 * 2**20
+MANY_REQUESTS = 20_000
 LIBRARIES = ("trio", "httpx", "httptools", "msgspec", "hdrhistogram", "msgpack")
 
 
@@ -55,22 +58,24 @@ def run(settings: Settings) -> int:
     """Does what the settings say; returns 0. Raises FluxPerfError; what was finished by then is written."""
     with ExitStack() as stack:
         signals = stack.enter_context(Signals().installed())
-        plan = draw_up(settings, stack)
+        voice = Voice(quiet=settings.quiet)
+        plan = draw_up(settings, stack, voice)
         output, said = claim(Path(settings.output_dir), overwrite=settings.overwrite)
         stack.callback(output.clean)
-        voice = Voice(quiet=settings.quiet)
         if said is not None:
             voice.say(said)
         site = stack.enter_context(find_site(settings, voice.say))
-        preparation = prepare_bodies(plan, site)
+        preparation = prepare_bodies(plan, site, voice)
         ledger = Ledger(plan, site, output, voice)
         run_levels(plan, ledger, preparation, signals)
     return 0
 
 
-def draw_up(settings: Settings, stack: ExitStack) -> RunPlan:
+def draw_up(settings: Settings, stack: ExitStack, voice: Voice) -> RunPlan:
     """Reads and checks everything that is on this machine. Raises UsageError."""
     slo = load_slo(settings.slo_file) if settings.slo_file is not None else None
+    if (size := file_size(settings.dataset)) > LARGE_FILE_BYTES:
+        voice.say(f"reading {settings.dataset} ({size / 2**20:,.0f} MiB)")
     dataset = stack.enter_context(open_dataset(settings.dataset, settings.mode))
     levels = plan_levels(
         PlanRequest(
@@ -98,10 +103,20 @@ def count_workers(settings: Settings, most_in_flight: int) -> int:
     return min(wanted, most_in_flight)
 
 
-def prepare_bodies(plan: RunPlan, site: Site) -> Preparation:
+def file_size(path: str) -> int:
+    """In bytes; 0 where there is no such file."""
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
+
+
+def prepare_bodies(plan: RunPlan, site: Site, voice: Voice) -> Preparation:
     """Encodes each drawn entry once, whatever the number of levels and rounds that send it."""
     settings = plan.settings
     drawn = array("Q", sorted({index for level in plan.levels for index in level.sample}))
+    if len(drawn) > MANY_REQUESTS:
+        voice.say(f"encoding {len(drawn):,} requests")
     options = ChatOptions(
         model=site.model,
         max_output_tokens=settings.max_output_tokens,
@@ -132,10 +147,11 @@ def run_levels(plan: RunPlan, ledger: Ledger, preparation: Preparation, signals:
                     ledger.close(partial=True)
                     raise
                 ledger.enter(result)
+                if error is None and signals.received is not None:
+                    error = Interrupted(signals.received)
                 if error is not None:
                     ledger.close(partial=True)
                     raise error
-                signals.check()
         ledger.close(partial=False)
 
 

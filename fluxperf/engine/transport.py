@@ -273,7 +273,7 @@ class Transport(httpx.AsyncBaseTransport):
             while True:
                 connect_ns, fresh = 0, connection is None
                 if connection is None:
-                    connection, connect_ns = await self._open()
+                    connection, connect_ns = await self._open(request)
                 sink.opened(0, connect_ns)
                 try:
                     reader = await _perform(connection, Exchange(sink, timeout_ns), wire)
@@ -290,16 +290,17 @@ class Transport(httpx.AsyncBaseTransport):
             raise httpx.RemoteProtocolError(str(error), request=request) from error
         except TimeoutError as error:
             raise httpx.ReadTimeout(str(error), request=request) from error
-        except trio.TooSlowError as error:
-            raise httpx.ConnectTimeout(f"no connection within {CONNECT_TIMEOUT_S:g} s", request=request) from error
-        except OSError as error:
-            raise httpx.ConnectError(str(error), request=request) from error
         stream = httpx.ByteStream(bytes(collector.data))
         return httpx.Response(reader.status or 0, headers=reader.headers, stream=stream, request=request)
 
-    async def _open(self) -> tuple[Connection, int]:
+    async def _open(self, request: httpx.Request) -> tuple[Connection, int]:
         begun_ns = now_ns()
-        connection = await self._pool.open()
+        try:
+            connection = await self._pool.open()
+        except trio.TooSlowError as error:
+            raise httpx.ConnectTimeout(f"no connection within {CONNECT_TIMEOUT_S:g} s", request=request) from error
+        except OSError as error:
+            raise httpx.ConnectError((error.strerror or str(error)).lower(), request=request) from error
         return connection, now_ns() - begun_ns
 
     async def aclose(self) -> None:

@@ -109,16 +109,17 @@ class Histogram:
             return [None] * len(percents)
         # The fraction is compared exactly: 0.9 * 10 is 9, not 9.000000000000002.
         ranks = [max(math.ceil(round(percent * self.count / 100, 9)), 1) for percent in percents]
-        found: dict[int, float] = {}
-        wanted = sorted(set(ranks))
+        # The first and the last are known exactly.
+        found: dict[int, float] = {1: self.min, self.count: self.max}
+        wanted = sorted(set(ranks) - found.keys())
         below = 0
         counts = self._hdr.counts
         for bucket in range(_bucket(min(self.min, HIGHEST)), _bucket(min(self.max, HIGHEST)) + 1):
+            if not wanted:
+                break
             below += counts[bucket]
             while wanted and below >= wanted[0]:
                 found[wanted.pop(0)] = min(max(_middle(bucket), self.min), self.max)
-            if not wanted:
-                break
         return [found[rank] for rank in ranks]
 
     def percentile(self, percent: float) -> float | None:

@@ -82,9 +82,10 @@ def read_settings(values: Mapping[str, Any]) -> Settings:
             found[name] = READERS[name](raw)
         except Fault as fault:
             faults.append(f"{option_name(name)} {fault}")
-    if not found.get("dataset") and not any(fault.startswith("--dataset ") for fault in faults):
+    faulty = {fault.partition(" ")[0] for fault in faults}
+    if "dataset" not in found and "--dataset" not in faulty:
         faults.append("--dataset is missing: name the file that holds the prompts")
-    if not found.get("endpoint") and not found.get("mock_server") and "endpoint" not in values:
+    if "endpoint" not in found and "mock_server" not in found and "--endpoint" not in faulty:
         faults.append("--endpoint is missing: give the full URL of chat completions, or --mock-server")
     if not faults:
         settings = Settings(**found)
@@ -96,8 +97,6 @@ def read_settings(values: Mapping[str, Any]) -> Settings:
 
 def _check_together(settings: Settings) -> list[str]:
     faults = []
-    if settings.endpoint is None and not settings.mock_server:
-        faults.append("--endpoint is missing: give the full URL of chat completions, or --mock-server")
     if settings.extra_body.get("stream", True) is not True:
         raise NotYetError('--extra-body cannot turn off "stream": requests that do not stream are not yet built')
     if "messages" in settings.extra_body:
@@ -117,6 +116,13 @@ def _text(raw: Any) -> str:
     if not isinstance(raw, str) or not raw.strip():
         raise Fault(f"must be a text that is not empty, not {raw!r}")
     return raw
+
+
+def _sent_text(raw: Any) -> str:
+    text = _text(raw)
+    if not text.isprintable():  # an argument that is not UTF-8 holds surrogates, which no body can carry
+        raise Fault(f"holds characters that cannot be sent: {text!r}")
+    return text
 
 
 def _flag(raw: Any) -> bool:
@@ -142,7 +148,7 @@ def _number(least: float, most: float = math.inf, *, above: bool = False) -> Rea
     def read(raw: Any) -> float:
         try:
             number = math.nan if isinstance(raw, bool) else float(raw)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number):
             raise Fault(f"takes a number, not {raw!r}")
@@ -180,6 +186,10 @@ def _json_object(raw: Any) -> dict[str, Any]:
             raise Fault(f"takes a JSON object such as '{{\"top_k\": 20}}': {error}") from error
     if not isinstance(raw, dict):
         raise Fault(f"takes a JSON object, not {json.dumps(raw)}")
+    try:
+        json.dumps(raw, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Fault(f"holds what JSON cannot: {error}") from error
     return raw
 
 
@@ -254,7 +264,7 @@ def _http(raw: Any) -> str:
 READERS: dict[str, Read] = {
     "dataset": _text,
     "endpoint": _endpoint,
-    "model": _text,
+    "model": _sent_text,
     "api_key": _key,
     "api_key_env": _text,
     "num_samples": _many(_integer(1)),

@@ -10,6 +10,7 @@ from fluxperf.clock import now_ns
 from fluxperf.units import NS_PER_S, ns_to_ms, ns_to_s
 
 PLAIN_LINE_EVERY_NS = 10 * NS_PER_S
+WIDTH_FOR_A_BAR = 110
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,21 +102,22 @@ class Bar:
 
     def __init__(self, out: TextIO, clock: Callable[[], int] = now_ns) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
+        from rich.table import Column
 
         self._clock = clock
         self._begun_ns = 0
-        self._rich = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[counts]}"),
-            console=Console(file=out),
-            auto_refresh=False,
-            transient=True,
-        )
+        console = Console(file=out)
+        columns: list[ProgressColumn] = [
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=8)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=9)),
+            TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
+            TextColumn("{task.fields[counts]}", table_column=Column(no_wrap=True)),
+        ]
+        if console.width >= WIDTH_FOR_A_BAR:
+            columns.insert(1, BarColumn(bar_width=20))
+        self._rich = RichProgress(*columns, console=console, auto_refresh=False, transient=True)
         self._task = self._rich.add_task("", counts="", visible=False)
 
     def begin(self, title: str, total: int) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,6 +24,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 # Far more than anything here takes: what hangs fails with what it had said.
 TIMEOUT_S = 20.0
+STALLED_BYTES = 4096  # the least that a pipe holds
 
 HIDDEN = ("FLUXPERF_API_KEY", "OPENAI_API_KEY", "http_proxy", "https_proxy", "all_proxy", "COLUMNS", "FORCE_COLOR")
 
@@ -78,6 +82,17 @@ class Running:
         """SIGINT to the whole group, as a terminal sends it."""
         os.killpg(self.pid, signal.SIGINT)
 
+    def stall(self) -> None:
+        """Makes its stdout so small that it stands still while it prints the second table, until that is read."""
+        assert self.process.stdout is not None
+        fcntl.fcntl(self.process.stdout, fcntl.F_SETPIPE_SZ, STALLED_BYTES)
+
+    def is_stalled(self) -> bool:
+        """Whether its stdout is full."""
+        assert self.process.stdout is not None
+        unread = fcntl.ioctl(self.process.stdout, termios.FIONREAD, b"\0" * 4)
+        return int.from_bytes(unread, sys.byteorder) == STALLED_BYTES
+
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """For what only /proc or the file system tells; fails when the run ends, or after a while."""
         deadline_s = time.monotonic() + TIMEOUT_S
@@ -105,7 +120,7 @@ class Running:
 
 @dataclass(slots=True)
 class Fluxperf:
-    """`bin/fluxperf`, in a directory of its own. What a run wrote is read from `out`, where `measure` has it written."""
+    """`bin/fluxperf`, in a directory of its own. What `measure` has a run write is in `out`."""
 
     place: Path
     runs: list[Running] = field(default_factory=list)
@@ -115,9 +130,9 @@ class Fluxperf:
         """The output directory of `measure`."""
         return self.place / "out"
 
-    def start(self, *words: str | Path, env: Mapping[str, str] | None = None, **popen: Any) -> Running:
-        """Starts the command with these words. Its output goes to pipes, unless `popen` has it elsewhere."""
-        command = [sys.executable, str(ROOT / "bin" / "fluxperf"), *map(str, words)]
+    def start(self, line: str, env: Mapping[str, str] | None = None, **popen: Any) -> Running:
+        """Starts `fluxperf {line}`, quoted as in a shell. Its output goes to pipes unless `popen` says otherwise."""
+        command = [sys.executable, str(ROOT / "bin" / "fluxperf"), *shlex.split(line)]
         outputs = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         process: subprocess.Popen[str] = subprocess.Popen(
             command, cwd=self.place, env=environment(env or {}), text=True, start_new_session=True, **(outputs | popen)
@@ -125,17 +140,18 @@ class Fluxperf:
         self.runs.append(Running(process))
         return self.runs[-1]
 
-    def __call__(self, *words: str | Path, env: Mapping[str, str] | None = None) -> Ended:
-        """Runs the command to its end."""
-        return self.start(*words, env=env).end()
+    def __call__(self, line: str, env: Mapping[str, str] | None = None) -> Ended:
+        """Runs `fluxperf` to its end."""
+        return self.start(line, env).end()
 
-    def measuring(self, url: str, *words: str | Path) -> tuple[str | Path, ...]:
-        """The words of a run against `url` with what `write_prompts` wrote."""
-        return ("--endpoint", url, "--model", "m", "--dataset", "prompts.jsonl", "--output-dir", "out", *words)
+    def start_measuring(self, url: str, options: str = "", env: Mapping[str, str] | None = None) -> Running:
+        """Starts a run against `url` with what `write_prompts` wrote."""
+        line = f"--endpoint {url} --model m --dataset prompts.jsonl --output-dir out {options}"
+        return self.start(line, env)
 
-    def measure(self, url: str, *words: str | Path, env: Mapping[str, str] | None = None) -> Ended:
+    def measure(self, url: str, options: str = "", env: Mapping[str, str] | None = None) -> Ended:
         """A run against `url` with what `write_prompts` wrote."""
-        return self(*self.measuring(url, *words), env=env)
+        return self.start_measuring(url, options, env).end()
 
     def write_prompts(self, count: int, name: str = "prompts.jsonl", *, words: int = 3) -> None:
         """A dataset of prompts that have no beginning in common."""

@@ -68,7 +68,7 @@ class Exchange(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.gets.append(self.path)
-        self.answer(404, "there is only one path here")
+        self.server.look(self)
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers["content-length"]))
@@ -96,6 +96,12 @@ class Exchange(BaseHTTPRequestHandler):
         self.server.closing.wait(TIMEOUT_S)
         self.close_connection = True
 
+    def begin(self, word: str) -> None:
+        """The beginning of an event stream, its first word included."""
+        event = f'data: {{"choices": [{{"index": 0, "delta": {{"content": "{word}"}}}}]}}\n\n'
+        head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 99999\r\n\r\n"
+        self.wfile.write((head + event).encode())
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class has this name
         """Says nothing."""
 
@@ -105,7 +111,7 @@ Serve = Callable[[Script], "Scripted"]
 
 
 class Scripted(ThreadingHTTPServer):
-    """A server whose answers to POST are a script's, and which counts what reaches it."""
+    """A server whose answers to POST are a script's (to GET: `look`'s), and which counts what reaches it."""
 
     daemon_threads = False  # so that closing it waits for them
     request_queue_size = 256
@@ -114,6 +120,7 @@ class Scripted(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Exchange)
         self.url = f"http://127.0.0.1:{self.server_port}{PATH}"
         self.script = script
+        self.look: Script = lambda exchange: exchange.answer(404, "there is only one path here")
         self.connections = 0
         self.gets: list[str] = []
         self.bodies: list[Any] = []
@@ -138,6 +145,12 @@ class Scripted(ThreadingHTTPServer):
         """Waits until so many requests have come."""
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.bodies) >= count, TIMEOUT_S), f"only {len(self.bodies)} came"
+
+    def die(self) -> None:
+        """Listens no more, and breaks off the answers under way."""
+        self.shutdown()
+        self.socket.close()
+        self.closing.set()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """One more connection."""

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import errno
 import gc
+import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from itertools import groupby
+from typing import cast
 
 import pytest
 import trio
@@ -24,6 +26,9 @@ BIG = bytes(range(256)) * 32_768
 HOUR_NS = 3600 * NS_PER_S
 
 stamping = pytest.mark.skipif(not kernel_stamps_work(), reason="this kernel does not stamp received segments")
+
+# The kernel tells of a reset once: if the sender was told, the reader finds the end.
+BROKEN = [("fail", errno.ECONNRESET), ("receive", b"")]
 
 
 class Line:
@@ -56,6 +61,7 @@ class Line:
 
 
 Pair = tuple[Line, socket.socket]
+MakePair = Callable[[], AbstractContextManager[Pair]]
 
 
 @contextmanager
@@ -162,9 +168,7 @@ async def test_a_step_of_the_wall_clock_voids_the_stamps_of_its_batch() -> None:
 
 @pytest.mark.parametrize("pair", [local_pair, unstamped_pair])
 @in_trio
-async def test_without_a_kernel_stamp_it_is_the_time_of_the_read(
-    pair: Callable[[], AbstractContextManager[Pair]],
-) -> None:
+async def test_without_a_kernel_stamp_it_is_the_time_of_the_read(pair: MakePair) -> None:
     with pair() as (line, peer):
         peer.send(b"hello")
         reading_ns = now_ns()
@@ -263,12 +267,15 @@ async def test_what_was_to_be_sent_does_not_go_to_the_next_socket_of_that_number
         async with running(Reactor(), gone) as reactor:
             reactor.send(gone, b"for another")
             reactor.forget(gone)
-            number = gone.sock.detach()
-            line.sock = socket.socket(fileno=socket.dup(line.sock.detach()))
-            assert number not in (line.sock.fileno(), -1)
-            reactor.watch(line)
-            reactor.send(line, b"for you")
-            await until(lambda: bool(line.heard))
+            number = gone.sock.fileno()
+            gone.sock.close()
+            with socket.socket(fileno=os.dup2(line.sock.fileno(), number)) as same_number:
+                line.sock.close()
+                line.sock = same_number
+                reactor.watch(line)
+                reactor.send(line, b"for you")
+                await until(lambda: bool(line.heard))
+                reactor.forget(line)
         assert peer.recv(100) == b"for you"
 
 
@@ -311,7 +318,8 @@ async def test_a_peer_that_answers_while_it_is_sent_to_is_heard() -> None:
             reset(peer)
             await until(lambda: len(line.heard) == 3)
             assert not reactor.is_sending(line)
-        assert line.told == [("sent", None), ("receive", b"413 too large"), ("fail", errno.ECONNRESET)]
+        assert line.told[:2] == [("sent", None), ("receive", b"413 too large")]
+        assert line.told[2] in BROKEN
 
 
 @in_trio
@@ -324,7 +332,7 @@ async def test_a_peer_that_answered_and_closed_before_it_was_sent_to_is_heard() 
         async with running(reactor, line):
             await until(lambda: len(line.heard) >= 3)
         assert line.told[:2] == [("sent", None), ("receive", b"408 too late")]
-        assert line.told[2] in [("receive", b""), ("fail", errno.ECONNRESET)]
+        assert line.told[2] in BROKEN
 
 
 @in_trio
@@ -372,30 +380,32 @@ async def test_only_so_many_sends_go_between_two_drains() -> None:
                 reactor.send(line, b"x")
             reactor.release()
             await until(lambda: order.count("drained") == 4)
-    runs = [len(list(run)) for name, run in groupby(order) if name == "sent"]
-    assert runs == [SENDS_BETWEEN_DRAINS] * 3 + [1]
+    assert runs(order, "sent") == [SENDS_BETWEEN_DRAINS] * 3 + [1]
 
 
 @in_trio
 async def test_only_so_many_tasks_wake_between_two_drains() -> None:
-    """Each task that wakes makes itself heard; a drain is seen by how many it hears at once."""
+    """Each one that wakes makes itself heard; a drain is seen by what it hears."""
     with local_pair() as (ear, ear_peer):
-        heard: list[int] = []
-        ear.on_receive = lambda data: heard.append(len(data))
+        order: list[str] = []
 
-        async def sleep(event: trio.Event) -> None:
-            await event.wait()
-            ear_peer.send(b"x")
+        class Sleeper:
+            def set(self) -> None:
+                order.append("woken")
+                ear_peer.send(b"x")
 
+        ear.on_receive = lambda data: order.append("drained")
         reactor = Reactor()
-        events = [trio.Event() for _ in range(WAKE_UPS_BETWEEN_DRAINS * 2 + 1)]
-        for event in events:
-            reactor.wake(event)
-        async with running(reactor, ear), trio.open_nursery() as nursery:
-            for event in events:
-                nursery.start_soon(sleep, event)
-            await until(lambda: sum(heard) == len(events))
-    assert heard == [WAKE_UPS_BETWEEN_DRAINS, WAKE_UPS_BETWEEN_DRAINS, 1]
+        for _ in range(WAKE_UPS_BETWEEN_DRAINS * 2 + 1):
+            reactor.wake(cast(trio.Event, Sleeper()))
+        async with running(reactor, ear):
+            await until(lambda: order.count("drained") == 3)
+    assert runs(order, "woken") == [WAKE_UPS_BETWEEN_DRAINS, WAKE_UPS_BETWEEN_DRAINS, 1]
+
+
+def runs(order: list[str], name: str) -> list[int]:
+    """How often the name stands in a row, each time."""
+    return [len(list(run)) for found, run in groupby(order) if found == name]
 
 
 # Timers.
@@ -436,7 +446,11 @@ async def test_a_timer_that_is_cancelled_does_not_fire() -> None:
 async def test_a_timer_may_set_another() -> None:
     async with running(Reactor()) as reactor:
         fired: list[str] = []
-        reactor.call_at(1, lambda: reactor.call_at(2, lambda: fired.append("second")))
+
+        def first() -> None:
+            reactor.call_at(2, lambda: fired.append("second"))
+
+        reactor.call_at(1, first)
         await until(lambda: fired == ["second"])
 
 

@@ -104,6 +104,7 @@ def test_value_is_read(name: str, raw: Any, value: Any) -> None:
         ("endpoint", "http://hôst/", f"holds characters that a URL cannot; it must look like {URL}"),
         ("endpoint", "http://host/\x07", f"holds characters that a URL cannot; it must look like {URL}"),
         ("model", " ", "must be a text that is not empty, not ' '"),
+        ("model", "m\udcff", "holds characters that cannot be sent: 'm\\udcff'"),
         ("num_samples", ["5", "x"], "takes a whole number, not 'x'"),
         ("num_samples", "0", "must be at least 1, not 0"),
         ("concurrency", "5,10", "takes a whole number, not '5,10'; several are separated by spaces"),
@@ -117,6 +118,8 @@ def test_value_is_read(name: str, raw: Any, value: Any) -> None:
         ("temperature", "hot", "takes a number, not 'hot'"),
         ("temperature", "nan", "takes a number, not 'nan'"),
         ("temperature", "inf", "takes a number, not 'inf'"),
+        ("temperature", "1" + "0" * 400, f"takes a number, not '1{'0' * 400}'"),
+        ("temperature", 10**400, f"takes a number, not 1{'0' * 400}"),
         ("temperature", "-0.1", "must be at least 0, not -0.1"),
         ("temperature", [1], "takes a number, not [1]"),
         ("temperature", True, "takes a number, not True"),
@@ -142,9 +145,25 @@ def test_what_is_not_json_is_told_with_an_example(raw: str) -> None:
     assert fault.startswith("--extra-body takes a JSON object such as '{\"top_k\": 20}': ")
 
 
+@pytest.mark.parametrize("raw", ['{"a": 1e999}', '{"a": "\\ud800"}', {"a": float("nan")}, {"a": {1, 2}}])
+def test_what_no_body_can_carry_is_refused(raw: object) -> None:
+    (fault,) = faults(extra_body=raw)
+    assert fault.startswith("--extra-body holds what JSON cannot: ")
+
+
+def test_a_body_always_streams_the_datasets_messages() -> None:
+    assert read(extra_body='{"stream": true}').extra_body == {"stream": True}
+    for raw in ('{"stream": false}', '{"stream": null}'):
+        with pytest.raises(NotYetError, match="--extra-body cannot turn off"):
+            read(extra_body=raw)
+    assert faults(extra_body='{"messages": []}') == [
+        '--extra-body cannot replace "messages": they are what the dataset is for'
+    ]
+
+
 def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(UsageError) as caught:
-        read_settings({"rounds": "x", "workers": "0", "header": ["nonsense"]})
+        read_settings({"rounds": "x", "workers": "0", "header": ["nonsense"], "endpoint": None})
     assert str(caught.value).splitlines() == [
         "--rounds takes a whole number, not 'x'",
         "--workers must be at least 1, not 0",
@@ -207,6 +226,6 @@ def test_settings_do_not_show_the_key(show: Callable[[Settings], str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["api_key", "header"])
-@pytest.mark.parametrize("raw", [f"{KEY}\n{KEY}", f"Authorization: {KEY}\nx", f"{KEY} without a colon\n"])
+@pytest.mark.parametrize("raw", [f"{KEY}\n{KEY}", f"Authorization: {KEY}\nx", f"\0{KEY}"])
 def test_no_fault_shows_the_key(name: str, raw: str) -> None:
     assert not any(KEY in fault for fault in faults(**{name: raw}))

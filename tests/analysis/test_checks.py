@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fluxperf.analysis.checks import CHECKS, run_checks
+from fluxperf.model import Check, Outcome
+from fluxperf.tally import Tally
+
+TallyOf = Callable[..., Tally]
+
+
+def find(name: str, tally: Tally) -> Check | None:
+    return next((check for check in run_checks(tally) if check.name == name), None)
+
+
+def test_a_plain_round_passes_every_check(tally_of: TallyOf) -> None:
+    assert run_checks(tally_of({}, {})) == (
+        Check(name="token_counts", ok=True, text="output tokens are the server's usage counts"),
+        Check(name="tokens_per_event", ok=True, text="an output event held 1.00 tokens on average"),
+        Check(name="coalescing", ok=True, text="0.0% of output events came in one read with the one before"),
+    )
+
+
+@pytest.mark.parametrize("requests", [[], [{"outcome": Outcome.RESET}, {"outcome": Outcome.CUT_OFF}]])
+def test_without_a_success_there_is_nothing_to_check(tally_of: TallyOf, requests: list[dict[str, Any]]) -> None:
+    assert run_checks(tally_of(*requests)) == ()
+
+
+def test_every_check_can_fail_and_says_what_it_means(tally_of: TallyOf) -> None:
+    bad = {"coalesced_events": 6, "completion_tokens": 22, "resent": 1}
+    checks = run_checks(tally_of(bad, bad, {"completion_tokens": None, "output_events": 4}))
+    assert len(checks) == len(CHECKS)
+    assert not any(check.ok for check in checks)
+    assert [check.text for check in checks] == [
+        "1 of 3 answers had no usage: their output tokens are counts of output events",
+        "an output event held 2.00 tokens on average: ITL is by the server's token count, "
+        "the chunk gap is between events",
+        "46.2% of output events came in one read with the one before: gaps between them are not the server's; "
+        "look for a proxy that buffers or compresses",
+        "2 requests were sent again, on a new connection: the server had closed the idle one "
+        "(counted from the second send)",
+    ]
+
+
+@pytest.mark.parametrize(("coalesced", "ok"), [(0, True), (5, True), (6, False)])
+def test_a_twentieth_of_events_may_come_together(tally_of: TallyOf, coalesced: int, ok: bool) -> None:
+    check = find("coalescing", tally_of({"output_events": 100, "coalesced_events": coalesced}))
+    assert check is not None
+    assert check.ok is ok
+
+
+@pytest.mark.parametrize(
+    ("events", "tokens", "ok"),
+    [(100, 101, True), (1, 2, False), (4, 5, True), (100, 126, False), (100, 50, True)],
+)
+def test_an_event_may_hold_little_more_than_a_token(tally_of: TallyOf, events: int, tokens: int, ok: bool) -> None:
+    check = find("tokens_per_event", tally_of({"output_events": events, "completion_tokens": tokens}))
+    assert check is not None
+    assert check.ok is ok
+
+
+@pytest.mark.parametrize("told", [None, 0])
+def test_without_usage_tokens_an_event_are_not_known(tally_of: TallyOf, told: int | None) -> None:
+    tally = tally_of({"completion_tokens": told})
+    assert find("tokens_per_event", tally) is None
+    assert find("token_counts", tally) == Check(
+        name="token_counts",
+        ok=False,
+        text="1 of 1 answers had no usage: their output tokens are counts of output events",
+    )
+
+
+def test_a_single_request_is_not_many(tally_of: TallyOf) -> None:
+    check = find("resent", tally_of({"resent": 1}, {}))
+    assert check is not None
+    assert check.text.startswith("1 request was sent again")
+
+
+def test_requests_sent_again_are_told_of_failures_too(tally_of: TallyOf) -> None:
+    assert find("resent", tally_of({"resent": 1, "outcome": Outcome.RESET})) is not None

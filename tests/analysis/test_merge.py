@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from fluxperf.analysis.merge import MOST_CACHED_WHEN_COLD, merge_tallies, spread, summarise
+from fluxperf.metrics import BY_NAME, METRICS
+from fluxperf.model import CachedTokens, Constraint, Goodput, Histogram, Outcome, RoundSummary, Slo, Stats
+from fluxperf.tally import Tally
+
+MS = 1_000_000
+S = 1_000_000_000
+SLO = Slo((Constraint("ttft_ms", below=150), Constraint("latency_ms", below=250)), name="interactive")
+
+TallyOf = Callable[..., Tally]
+later_round = partial(summarise, first_round=False, sent_before_at=None)
+first_round = partial(summarise, first_round=True, sent_before_at=None)
+
+
+def at(sent_ms: int, done_ms: int, **facts: Any) -> dict[str, Any]:
+    """The facts of a request that lasts from one to the other."""
+    return {"sent_ns": sent_ms * MS, "end_ns": done_ms * MS, "done_ns": done_ms * MS, **facts}
+
+
+def test_merged_counts_what_each_counted(tally_of: TallyOf) -> None:
+    merged = merge_tallies([tally_of(at(0, 5)), Tally(), tally_of(at(3, 9), at(1, 2))], SLO)
+    assert merged.slo is SLO
+    assert merged.outcomes == {"ok": 3}
+    assert (merged.first_sent_ns, merged.last_done_ns) == (0, 9 * MS)
+    assert vars(merge_tallies([])) == vars(Tally())
+
+
+def test_figures_of_a_round(tally_of: TallyOf) -> None:
+    tally = tally_of(
+        at(1000, 2000, prompt_tokens=10, completion_tokens=20),
+        at(1500, 3000, prompt_tokens=20, completion_tokens=40, outcome=Outcome.LENGTH),
+        at(2500, 5000, outcome=Outcome.TIMEOUT, error="too slow"),
+    )
+    summary = later_round(tally)
+    assert (summary.total_requests, summary.successful_requests, summary.failed_requests) == (3, 2, 1)
+    assert summary.duration_s == 4  # from the first send to the last end, of failures too
+    assert (summary.avg_input_tokens, summary.avg_output_tokens) == (15, 30)
+    assert (summary.tokens_per_s, summary.requests_per_s) == (15, 0.5)
+    assert summary.avg_in_flight == (1 + 1.5 + 2.5) / 4
+    assert summary.outcomes == {"ok": 1, "length": 1, "timeout": 1}
+    assert summary.examples == {"timeout": "too slow"}
+    assert summary.goodput is None
+    assert list(summary.stats) == [metric.name for metric in METRICS]
+    assert [check.name for check in summary.checks] == ["token_counts", "tokens_per_event", "coalescing"]
+
+
+def test_outcomes_are_in_the_order_of_their_list(tally_of: TallyOf) -> None:
+    summary = later_round(tally_of(*({"outcome": outcome} for outcome in reversed(Outcome))))
+    assert list(summary.outcomes) == list(Outcome)
+
+
+def test_what_was_cut_off_is_outside_every_denominator(tally_of: TallyOf) -> None:
+    counted = (at(1000, 2000), at(1000, 3000, outcome=Outcome.RESET))
+    cut_off = at(500, 9000, outcome=Outcome.CUT_OFF)
+    without = later_round(tally_of(*counted, slo=SLO))
+    with_it = later_round(tally_of(*counted, cut_off, slo=SLO))
+    assert with_it.outcomes == {"ok": 1, "reset": 1, "cut_off": 1}
+    assert with_it.total_requests == 2
+    assert facts(with_it) == facts(without)
+
+
+def facts(summary: RoundSummary) -> dict[str, Any]:
+    """All of the summary but its outcomes."""
+    return {name: getattr(summary, name) for name in RoundSummary.__slots__ if name != "outcomes"}
+
+
+@pytest.mark.parametrize(
+    "requests", [(), ({"outcome": Outcome.CUT_OFF},), ({"outcome": Outcome.CONNECT, "sent_ns": None},)]
+)
+def test_a_round_without_a_success_has_no_averages(tally_of: TallyOf, requests: tuple[dict[str, Any], ...]) -> None:
+    summary = first_round(tally_of(*requests, slo=SLO))
+    assert (summary.successful_requests, summary.duration_s) == (0, 0)
+    assert (summary.avg_input_tokens, summary.avg_output_tokens, summary.avg_in_flight) == (None, None, None)
+    assert (summary.tokens_per_s, summary.requests_per_s) == (None, None)
+    assert set(summary.stats.values()) == {Stats()}
+    assert summary.checks == ()
+    assert summary.cold is None
+
+
+def test_a_round_of_failures_has_a_duration_and_no_throughput(tally_of: TallyOf) -> None:
+    summary = later_round(tally_of(at(0, 4000, outcome=Outcome.HTTP_STATUS), slo=SLO))
+    assert (summary.duration_s, summary.requests_per_s, summary.tokens_per_s) == (4, 0, 0)
+    assert summary.avg_output_tokens is None
+    assert summary.goodput is not None
+    assert (summary.goodput.requests, summary.goodput.ratio) == (0, 0)
+
+
+def test_goodput_is_out_of_all_requests(tally_of: TallyOf) -> None:
+    tally = tally_of(
+        {},
+        {"completion_tokens": 22},
+        {"first_output_ns": 1160 * MS},  # TTFT 160 ms
+        {"first_output_ns": 1160 * MS, "end_ns": 1300 * MS, "done_ns": 2000 * MS},  # TTFT 160 ms, latency 300 ms
+        {"outcome": Outcome.REJECTED},
+        slo=SLO,
+    )
+    assert later_round(tally).goodput == Goodput(
+        name="interactive",
+        requests=2,
+        ratio=2 / 5,
+        tokens=33,
+        requests_per_s=2,
+        tokens_per_s=33,
+        missed={"ttft_ms": 2, "latency_ms": 1},
+    )
+
+
+def test_goodput_names_constraints_that_nobody_missed(tally_of: TallyOf) -> None:
+    goodput = later_round(tally_of({}, slo=SLO)).goodput
+    assert goodput is not None
+    assert goodput.missed == {"ttft_ms": 0, "latency_ms": 0}
+
+
+# Whether a first round was cold.
+
+
+def cached(tokens: int | None, of: int = 100) -> dict[str, int | None]:
+    return {"cached_tokens": tokens, "prompt_tokens": of}
+
+
+@pytest.mark.parametrize(
+    ("requests", "cold", "reason"),
+    [
+        ([cached(0)], True, None),
+        ([cached(10)], True, None),  # a tenth is not more than a tenth
+        ([cached(11)], False, "11.0% of its prompt tokens were already cached"),
+        ([cached(100), cached(0, of=1000)], True, None),  # of all prompt tokens, not of requests
+        ([cached(None)], None, "the server does not tell how many prompt tokens were cached"),
+        ([cached(0, of=0)], None, "the server does not tell how many prompt tokens were cached"),
+        ([], None, "the server does not tell how many prompt tokens were cached"),
+    ],
+)
+def test_a_first_round_is_cold_if_little_was_cached(
+    tally_of: TallyOf, requests: list[dict[str, int | None]], cold: bool | None, reason: str | None
+) -> None:
+    assert MOST_CACHED_WHEN_COLD == 0.1
+    summary = first_round(tally_of(*requests))
+    assert (summary.cold, summary.cold_reason) == (cold, reason)
+
+
+@pytest.mark.parametrize("told", [0, 90, None])
+def test_prompts_that_were_sent_before_are_not_cold_whatever_the_server_tells(
+    tally_of: TallyOf, told: int | None
+) -> None:
+    summary = summarise(tally_of(cached(told)), first_round=True, sent_before_at=5)
+    assert (summary.cold, summary.cold_reason) == (False, "sent before at concurrency 5")
+
+
+def test_later_rounds_are_neither_cold_nor_not(tally_of: TallyOf) -> None:
+    summary = summarise(tally_of(cached(90)), first_round=False, sent_before_at=5)
+    assert (summary.cold, summary.cold_reason) == (None, None)
+
+
+def test_cached_tokens_are_of_the_successes_that_tell(tally_of: TallyOf) -> None:
+    tally = tally_of(cached(40), cached(None), cached(0), cached(90) | {"outcome": Outcome.TRUNCATED})
+    assert later_round(tally).cached_tokens == CachedTokens(prompt_tokens=200, cached_tokens=40, ratio=0.2)
+    assert later_round(tally_of(cached(None))).cached_tokens is None
+
+
+# Figures in the metric's unit.
+
+
+def test_spread_is_in_the_metrics_unit() -> None:
+    histogram = Histogram()
+    histogram.record_all([1000, 1200, 2000])
+    assert spread(histogram, BY_NAME["ttft_ms"]) == Stats(
+        avg=0.0014,
+        p50=0.0012,
+        p90=0.002,
+        p95=0.002,
+        p99=0.002,
+        min=0.001,
+        max=0.002,
+        stddev=(56 / 3) ** 0.5 * 1e-4,
+    )
+
+
+def test_spread_of_a_rate() -> None:
+    histogram = Histogram()
+    histogram.record(54_726)
+    found = spread(histogram, BY_NAME["output_token_throughput"])
+    assert (found.avg, found.p99, found.min, found.stddev) == (54.726, 54.726, 54.726, 0)

@@ -1,0 +1,165 @@
+"""What can be known to be wrong without the server is said before anything is sent or touched."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.end_to_end.command import Ended, Fluxperf
+from tests.end_to_end.servers import Scripted, scripted_servers
+
+
+class Case(NamedTuple):
+    """A command line and what its message must say. `URL` stands for a server's."""
+
+    line: str
+    says: str
+
+
+GOOD = "--endpoint URL --dataset prompts.jsonl"
+CASES = {
+    "nothing at all": Case("", "--dataset is missing"),
+    "no dataset": Case("--endpoint URL", "--dataset is missing"),
+    "no endpoint": Case("--dataset prompts.jsonl", "--endpoint is missing"),
+    "a dataset that is not there": Case("--endpoint URL --dataset nowhere.jsonl", "nowhere.jsonl: "),
+    "a dataset that is a directory": Case("--endpoint URL --dataset out", "out: "),
+    "an empty dataset": Case("--endpoint URL --dataset empty.jsonl", "empty.jsonl: no entries"),
+    "a bad line": Case("--endpoint URL --dataset bad.jsonl", "bad.jsonl:2: "),
+    "a line that is not UTF-8": Case("--endpoint URL --dataset latin.jsonl", "latin.jsonl:1: "),
+    "an entry of no known form": Case("--endpoint URL --dataset odd.json", "odd.json:2: "),
+    "an unknown option": Case(f"{GOOD} --concurency 5", "did you mean --concurrency?"),
+    "an abbreviated option": Case(f"{GOOD} --concurr 5", "unknown option --concurr"),
+    "an unknown command": Case(f"rum {GOOD}", "did you mean run?"),
+    "a stray word": Case(f"{GOOD} --quiet now", "'now'"),
+    "an option without its value": Case(f"{GOOD} --model", "--model needs a value"),
+    "a concurrency of 0": Case(f"{GOOD} --concurrency 5 0", "--concurrency must be at least 1, not 0"),
+    "a concurrency that is no number": Case(f"{GOOD} --concurrency many", "--concurrency takes a whole number"),
+    "counts that do not pair up": Case(f"{GOOD} --concurrency 1 2 3 --num-samples 4 5", "2 numbers of samples"),
+    "two bounds that exclude each other": Case(f"{GOOD} --min-output-tokens 300", "above --max-output-tokens 256"),
+    "a body that is no JSON": Case(f"{GOOD} --extra-body '{{'", "--extra-body takes a JSON object"),
+    "a header with a line end": Case(f"{GOOD} --header 'A: b\nC: d'", "--header"),
+    "a key variable that is not there": Case(f"{GOOD} --api-key-env NO_SUCH_KEY", "--api-key-env NO_SUCH_KEY"),
+    "a URL without a scheme": Case("--dataset prompts.jsonl --endpoint localhost:8000", "must be a full URL"),
+    "a URL with a bad port": Case("--dataset prompts.jsonl --endpoint http://h:99999/v1", "--endpoint"),
+    "an SLO file that is not there": Case(f"{GOOD} --slo-file nowhere.yaml", "nowhere.yaml"),
+    "an SLO of an unknown metric": Case(f"{GOOD} --slo-file slo.yaml", "did you mean ttft_ms?"),
+    "an output directory under a file": Case(f"{GOOD} --output-dir prompts.jsonl/out", "--output-dir"),
+    "a debug directory that is a file": Case(f"{GOOD} --debug --debug-log-dir prompts.jsonl", "--debug-log-dir"),
+}
+NOT_YET = {
+    "https": "--dataset prompts.jsonl --endpoint https://localhost/v1/chat/completions",
+    "completions": "--dataset prompts.jsonl --endpoint http://localhost/v1/completions",
+    "HTTP/2": f"{GOOD} --http 2",
+    "sessions": f"{GOOD} --mode multi_turn",
+    "a URL of metrics": f"{GOOD} --prometheus-url http://localhost:3001/metrics",
+    "metrics": f"{GOOD} --prometheus-metrics lmcache_hit_rate memory_usage_bytes",
+    "a reset": f"{GOOD} --reset-cache-url http://localhost:8000/reset_prefix_cache",
+    "a recipe": "--recipe recipe.yaml",
+    "compare": "compare a b",
+    "calibrate": "calibrate",
+}
+
+
+class Trial(NamedTuple):
+    """All command lines, run against one server."""
+
+    ended: dict[str, Ended]
+    server: Scripted
+    place: Path
+    untouched: dict[str, bytes]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def trial(shared_fluxperf: Fluxperf) -> Iterator[Trial]:
+    """Everything at once, which takes half the time."""
+    place = shared_fluxperf.place
+    shared_fluxperf.write_prompts(3)
+    (place / "empty.jsonl").write_text("\n\n")
+    (place / "bad.jsonl").write_text('{"text": "good"}\n{"text": \n')
+    (place / "latin.jsonl").write_bytes(b'{"text": "caf\xe9"}\n')
+    (place / "odd.json").write_text('[{"text": "good"},\n {"txt": "bad"}]')
+    (place / "slo.yaml").write_text("slo: {tfft_ms: 5}\n")
+    for name in ("results", "out"):
+        (place / name).mkdir()
+        (place / name / "run.json").write_text('{"started_at": "2001-02-03T04:05:06Z"}')
+    before = contents(place)
+    with scripted_servers() as serve:
+        server = serve(lambda exchange: exchange.stream("a"))
+        lines = {name: case.line for name, case in CASES.items()} | NOT_YET
+        started = {name: shared_fluxperf.start(line.replace("URL", server.url)) for name, line in lines.items()}
+        yield Trial({name: running.end() for name, running in started.items()}, server, place, before)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_said_in_one_message(trial: Trial, name: str) -> None:
+    ended = trial.ended[name]
+    assert (ended.code, ended.out) == (2, "")
+    assert CASES[name].says in ended.err
+    lines = ended.err.splitlines()
+    assert 1 <= len(lines) <= 2
+    assert all(line.startswith("fluxperf: ") for line in lines)
+
+
+@pytest.mark.parametrize("name", NOT_YET)
+def test_what_is_promised_for_later_is_said_to_be_so(trial: Trial, name: str) -> None:
+    ended = trial.ended[name]
+    assert (ended.code, ended.out) == (2, "")
+    assert "not yet" in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_nothing_is_sent_and_nothing_is_touched(trial: Trial) -> None:
+    assert trial.server.connections == 0
+    assert contents(trial.place) == trial.untouched
+    folders = [path.name for path in trial.place.iterdir() if path.is_dir()]
+    assert sorted(folders) == ["out", "results"]
+    for name in folders:
+        assert contents(trial.place / name) == {"run.json": b'{"started_at": "2001-02-03T04:05:06Z"}'}
+
+
+def test_all_faults_are_said_at_once(fluxperf: Fluxperf) -> None:
+    ended = fluxperf("--concurrency 0 --num-samples x --endpoint gopher://h")
+    assert ended.code == 2
+    assert [line.split()[1] for line in ended.err.splitlines()] == [
+        "--endpoint",
+        "--num-samples",
+        "--concurrency",
+        "--dataset",
+    ]
+
+
+def test_help_and_version_need_nothing(fluxperf: Fluxperf) -> None:
+    ended = fluxperf("--help")
+    assert (ended.code, ended.err) == (0, "")
+    for option in ("--concurrency", "--dataset", "--endpoint", "--slo-file", "--mock-server"):
+        assert option in ended.out
+    for later in ("--prometheus-url", "--recipe", "--strict", "multi_turn"):
+        assert later not in ended.out
+    assert fluxperf("--version").out.startswith("fluxperf ")
+
+
+def test_a_port_that_refuses_is_named(fluxperf: Fluxperf) -> None:
+    fluxperf.write_prompts(3)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # and does not listen
+        port = unused.getsockname()[1]
+        ended = fluxperf.measure(f"http://localhost:{port}/v1/chat/completions")
+    assert ended.code == 3
+    assert f"cannot connect to localhost:{port}" in ended.err
+    assert f"127.0.0.1:{port}: connection refused" in ended.err
+    assert ended.out == ""
+
+
+def test_a_host_without_an_address_is_named(fluxperf: Fluxperf) -> None:
+    fluxperf.write_prompts(3)
+    ended = fluxperf.measure("http://no-such-host.invalid/v1/chat/completions")
+    assert ended.code == 3
+    assert "cannot find the host 'no-such-host.invalid'" in ended.err

@@ -1,0 +1,625 @@
+from __future__ import annotations
+
+import errno
+import gc
+import socket
+from collections.abc import Awaitable, Callable
+
+import httpx
+import pytest
+import trio
+
+from fluxperf.clock import now_ns
+from fluxperf.engine import transport
+from fluxperf.engine.http1 import IDLE_LIMIT_NS
+from fluxperf.engine.reactor import WAKE_UPS_BETWEEN_DRAINS, Reactor
+from fluxperf.engine.transport import LOST_TO_STOP_REUSE, Address, Connection, Pool, Transport, encode_request
+from fluxperf.units import NS_PER_MS
+from tests.engine.scripted import (
+    ANSWER,
+    STREAM_HEAD,
+    Loopback,
+    Notes,
+    Peer,
+    Script,
+    chunk,
+    head,
+    in_trio,
+    loopback,
+    replying,
+    response,
+    until,
+)
+
+OK = response(b"ok")
+BIG = b"x" * 8_000_000
+
+
+async def ask(there: Loopback, **extensions: object) -> Notes:
+    """One request; what its sink was told."""
+    notes = Notes()
+    await there.get(sink=notes, **extensions)
+    return notes
+
+
+async def stall(peer: Peer) -> None:
+    """Never answers; ends when the client closes."""
+    while await peer.request() is not None:
+        pass
+
+
+def breaking(*lives: Callable[[Peer], Awaitable[None]]) -> Script:
+    """A script for each connection in turn; the last one for all that follow."""
+    left = list(lives)
+
+    async def script(peer: Peer) -> None:
+        await (left.pop(0) if len(left) > 1 else left[0])(peer)
+
+    return script
+
+
+def closing_at(request: int, *, reset: bool, part: bytes = b"") -> Script:
+    """A connection that answers requests until the one of this number (from 1), at which it breaks, after a part."""
+
+    async def script(peer: Peer) -> None:
+        for _ in range(request - 1):
+            await peer.request()
+            await peer.send(OK)
+        await peer.request()
+        if part:
+            await peer.send_apart(part)
+        if reset:
+            peer.reset()
+
+    return script
+
+
+def connects(notes: Notes) -> list[bool]:
+    """For each time the request was sent, whether a connection was opened for it."""
+    return [connect_ns > 0 for _, connect_ns in notes.told("opened")]
+
+
+def idle(pool: Pool) -> list[Connection]:
+    """The idle connections, the one that is used next first."""
+    connections = []
+    while (connection := pool.take()) is not None:
+        connections.append(connection)
+    for connection in reversed(connections):
+        pool.give(connection)
+    return connections
+
+
+def count(kind: type) -> int:
+    return sum(type(thing) is kind for thing in gc.get_objects())
+
+
+# Reuse.
+
+
+@in_trio
+async def test_requests_one_after_the_other_share_a_connection() -> None:
+    async with loopback(replying(OK)) as there:
+        told = [await ask(there) for _ in range(5)]
+        assert [connects(notes) for notes in told] == [[True], [False], [False], [False], [False]]
+        assert all(notes.names == ["opened", "sent", "head", "body", "end"] for notes in told)
+        assert (there.server.connections, there.pool.opened, len(idle(there.pool))) == (1, 1, 1)
+
+
+@in_trio
+async def test_requests_at_once_have_a_connection_each_and_the_last_used_serves_next() -> None:
+    async def script(peer: Peer) -> None:
+        await until(lambda: peer.server.connections == 3)
+        await replying(OK)(peer)
+
+    async with loopback(script) as there:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ask, there)
+        first, *others = idle(there.pool)
+        await ask(there)
+        assert idle(there.pool) == [first, *others]
+        assert there.server.connections == 3
+
+
+@in_trio
+async def test_a_connection_that_idled_too_long_is_not_used() -> None:
+    async with loopback(replying(OK)) as there:
+        await ask(there)
+        (connection,) = idle(there.pool)
+        connection.idle_since_ns -= IDLE_LIMIT_NS
+        assert connects(await ask(there)) == [True]
+        assert connection.sock.fileno() == -1
+        await until(lambda: there.server.open_connections == 1)
+
+
+@in_trio
+async def test_the_keep_alive_timeout_of_the_server_is_the_limit() -> None:
+    async with loopback(replying(response(b"", "Keep-Alive: timeout=2"))) as there:
+        await ask(there)
+        (connection,) = idle(there.pool)
+        connection.idle_since_ns -= IDLE_LIMIT_NS // 4
+        assert connects(await ask(there)) == [True]
+
+
+@in_trio
+async def test_keep_alive_max_is_obeyed_before_the_next_request() -> None:
+    async with loopback(replying(response(b"ok", "Keep-Alive: timeout=5, max=2"))) as there:
+        assert connects(await ask(there)) == [True]
+        assert connects(await ask(there)) == [False]
+        await until(lambda: there.server.open_connections == 0)
+        renewed = await ask(there)
+        assert connects(renewed) == [True]
+        assert renewed.names.count("resent") == 0
+        assert there.server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        response(b"ok", "Connection: close"),
+        OK.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        OK + b"what nobody asked for",
+    ],
+    ids=["close", "HTTP/1.0", "more than asked for"],
+)
+@in_trio
+async def test_a_connection_that_cannot_serve_again_is_closed(answer: bytes) -> None:
+    async with loopback(replying(answer)) as there:
+        for _ in range(2):
+            assert connects(await ask(there)) == [True]
+            await until(lambda: there.server.open_connections == 0)
+
+
+@in_trio
+async def test_a_connection_that_the_server_closes_while_idle_is_dropped() -> None:
+    async def answer_once(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+
+    async with loopback(answer_once) as there:
+        await ask(there)
+        (connection,) = idle(there.pool)
+        await until(lambda: connection.sock.fileno() == -1)
+        assert idle(there.pool) == []
+        again = await ask(there)
+        assert (connects(again), again.names.count("resent")) == ([True], 0)
+
+
+@in_trio
+async def test_a_connection_on_which_something_comes_unasked_is_dropped() -> None:
+    async def talk_on(peer: Peer) -> None:
+        await peer.request()
+        await peer.send_apart(OK, head(status="408 Request Timeout"))
+        await stall(peer)
+
+    async with loopback(talk_on) as there:
+        await ask(there)
+        await until(lambda: there.server.open_connections == 0)
+        assert idle(there.pool) == []
+
+
+@in_trio
+async def test_an_answer_that_comes_before_the_request_has_gone_out_spoils_the_connection() -> None:
+    async def refuse_early(peer: Peer) -> None:
+        await peer.stream.receive_some(100)
+        await peer.send(response(b"too large", status="413 Content Too Large"))
+        await trio.sleep_forever()
+
+    async with loopback(refuse_early) as there:
+        answer = await there.http.post(there.server.url, content=BIG)
+        assert (answer.status_code, answer.text) == (413, "too large")
+        assert idle(there.pool) == []
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["close", "reset"])
+@in_trio
+async def test_an_answer_before_the_server_breaks_off_the_request_is_kept(reset: bool) -> None:
+    async def refuse_early(peer: Peer) -> None:
+        await peer.stream.receive_some(100)
+        await peer.send_apart(response(b"too large", status="413 Content Too Large"))
+        if reset:
+            peer.reset()
+
+    async with loopback(refuse_early) as there:
+        answer = await there.http.post(there.server.url, content=BIG)
+        assert (answer.status_code, answer.text) == (413, "too large")
+
+
+@in_trio
+async def test_a_large_request_arrives_whole() -> None:
+    async with loopback(replying(OK)) as there:
+        await there.http.post(there.server.url, content=BIG)
+        assert there.server.requests[0].body == BIG
+        assert len(idle(there.pool)) == 1
+
+
+# The keep-alive race.
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["close", "reset"])
+@in_trio
+async def test_a_reused_connection_that_breaks_before_any_answer_is_our_race(reset: bool) -> None:
+    async with loopback(breaking(closing_at(2, reset=reset), replying(OK))) as there:
+        await ask(there)
+        notes = await ask(there)
+        assert notes.names == ["opened", "sent", "resent", "opened", "sent", "head", "body", "end"]
+        assert connects(notes) == [False, True]
+        assert len(there.server.requests) == 3
+
+
+@in_trio
+async def test_a_connection_that_closes_while_its_request_waits_to_be_sent_is_our_race() -> None:
+    proceed = trio.Event()
+
+    async def answer_once(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        await proceed.wait()
+
+    async with loopback(breaking(answer_once, replying(OK))) as there:
+        await ask(there)
+        there.reactor.hold()
+        notes = Notes()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: there.get(sink=notes))
+            await until(lambda: there.reactor.queued == 1)
+            proceed.set()
+            await until(lambda: notes.names == ["opened", "resent", "opened"])
+            there.reactor.release()
+        assert notes.names == ["opened", "resent", "opened", "sent", "head", "body", "end"]
+        assert len(there.server.requests) == 2
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["close", "reset"])
+@in_trio
+async def test_a_fresh_connection_that_breaks_is_the_failure_of_the_server(reset: bool) -> None:
+    async with loopback(closing_at(1, reset=reset)) as there:
+        with pytest.raises(httpx.ReadError, match="reset the connection" if reset else "before the response began"):
+            await there.get()
+        assert len(there.server.requests) == 1
+        assert idle(there.pool) == []
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["close", "reset"])
+@pytest.mark.parametrize("part", [b"H", STREAM_HEAD + chunk(b"one")], ids=["a byte", "a chunk"])
+@in_trio
+async def test_nothing_is_sent_again_once_a_byte_of_the_answer_has_come(reset: bool, part: bytes) -> None:
+    async with loopback(breaking(closing_at(2, reset=reset, part=part), replying(OK))) as there:
+        await ask(there)
+        notes = Notes()
+        with pytest.raises(httpx.ReadError):
+            await there.get(sink=notes)
+        assert "resent" not in notes.names
+        assert len(there.server.requests) == 2
+
+
+@in_trio
+async def test_nothing_is_sent_a_third_time() -> None:
+    async with loopback(breaking(closing_at(2, reset=True), closing_at(1, reset=True))) as there:
+        await ask(there)
+        notes = Notes()
+        with pytest.raises(httpx.ReadError, match="reset the connection"):
+            await there.get(sink=notes)
+        assert notes.names == ["opened", "sent", "resent", "opened", "sent"]
+        assert len(there.server.requests) == 3
+
+
+@in_trio
+async def test_a_server_that_closes_after_each_answer_is_found_out() -> None:
+    async with loopback(closing_at(2, reset=False)) as there:
+        told = [await ask(there) for _ in range(10)]
+        resent = [notes.names.count("resent") for notes in told]
+        assert resent == [0] + [1] * LOST_TO_STOP_REUSE + [0] * (9 - LOST_TO_STOP_REUSE)
+        assert idle(there.pool) == []
+        assert there.server.connections == 10
+
+
+# What goes wrong.
+
+
+@in_trio
+async def test_a_request_that_takes_too_long_fails_and_its_connection_goes() -> None:
+    async with loopback(stall) as there:
+        with pytest.raises(httpx.ReadTimeout, match=r"within 0\.001 s"):
+            await there.get(timeout_ns=NS_PER_MS)
+        await until(lambda: there.server.open_connections == 0)
+        assert idle(there.pool) == []
+
+
+@in_trio
+async def test_the_time_is_from_sent_to_the_end_and_not_between_reads() -> None:
+    async def drip(peer: Peer) -> None:
+        await peer.request()
+        await peer.send_apart(STREAM_HEAD)
+        while True:
+            await peer.send_apart(chunk(b"x"))
+
+    async with loopback(drip) as there:
+        notes = Notes()
+        with pytest.raises(httpx.ReadTimeout):
+            await there.get(timeout_ns=5 * NS_PER_MS, sink=notes)
+        assert set(notes.data) == set(b"x")
+
+
+@in_trio
+async def test_the_limit_of_one_request_does_not_end_the_next() -> None:
+    deadline_ns = now_ns() + 5 * NS_PER_MS
+    first = True
+
+    async def script(peer: Peer) -> None:
+        nonlocal first
+        while await peer.request() is not None:
+            if not first:
+                passed: list[None] = []
+                there.reactor.call_at(deadline_ns + 1, lambda: passed.append(None))
+                await until(lambda: bool(passed))
+            first = False
+            await peer.send(OK)
+
+    async with loopback(script) as there:
+        first_sent = await ask(there, timeout_ns=5 * NS_PER_MS)
+        deadline_ns = first_sent.told("sent")[0][0] + 5 * NS_PER_MS
+        assert (await ask(there)).data == b"ok"
+        assert there.server.connections == 1
+
+
+@in_trio
+async def test_a_cancelled_request_takes_its_connection_with_it() -> None:
+    async with loopback(stall) as there:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(there.get)
+                await until(lambda: len(there.server.requests) == 1)
+                scope.cancel()
+        assert scope.cancelled_caught
+        await until(lambda: there.server.open_connections == 0)
+        assert idle(there.pool) == []
+
+
+@in_trio
+async def test_a_request_that_is_cancelled_before_it_goes_out_is_not_sent() -> None:
+    async with loopback(stall) as there:
+        there.reactor.hold()
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(there.get)
+                await until(lambda: there.reactor.queued == 1)
+                scope.cancel()
+        there.reactor.release()
+        await until(lambda: there.server.connections == 1 and there.server.open_connections == 0)
+        assert there.server.requests == []
+
+
+@in_trio
+async def test_giving_up_a_request_that_is_over_leaves_its_connection_to_the_next() -> None:
+    """Its answer is complete, but so are those of others, and its task has not been woken yet."""
+
+    class Crowd(Notes):
+        def end(self, at_ns: int) -> None:
+            for _ in range(WAKE_UPS_BETWEEN_DRAINS):
+                there.reactor.wake(over)
+
+    over = trio.Event()
+    async with loopback(replying(OK)) as there, trio.open_nursery() as nursery:
+        scope = trio.CancelScope()
+
+        async def first() -> None:
+            with scope:
+                await there.get(sink=Crowd())
+
+        async def cancel_first() -> None:
+            await until(lambda: there.reactor.queued == 1)
+            scope.cancel()
+
+        there.reactor.hold()
+        nursery.start_soon(first)
+        await until(lambda: there.reactor.queued == 1)
+        there.reactor.release()
+        await over.wait()
+        there.reactor.hold()
+        nursery.start_soon(cancel_first)
+        notes = Notes()
+        nursery.start_soon(lambda: there.get(sink=notes))
+        await until(lambda: scope.cancel_called)
+        there.reactor.release()
+        await until(lambda: "end" in notes.names)
+        assert there.server.connections == 1
+
+
+@in_trio
+async def test_a_refused_connection_is_named() -> None:
+    async with loopback(stall) as there:
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            pool = Pool(there.reactor, Address(socket.AF_INET, closed.getsockname()), kernel_stamps=False)
+            async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:
+                with pytest.raises(httpx.ConnectError, match="Connection refused"):
+                    await http.get("http://127.0.0.1/")
+                with pytest.raises(ConnectionRefusedError):
+                    await pool.warm(3)
+            assert pool.opened == 0
+
+
+@in_trio
+async def test_a_connection_that_the_kernel_gives_up_is_no_timeout_of_the_request() -> None:
+    class Unreachable(Pool):
+        async def open(self) -> Connection:
+            raise OSError(errno.ETIMEDOUT, "Connection timed out")
+
+    async with loopback(stall) as there:
+        pool = Unreachable(there.reactor, there.server.address, kernel_stamps=False)
+        async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:
+            with pytest.raises(httpx.ConnectError, match="timed out"):
+                await http.get("http://127.0.0.1/")
+
+
+@in_trio
+async def test_a_server_that_does_not_take_connections_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "CONNECT_TIMEOUT_S", 0.01)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        with socket.create_connection(full.getsockname()), socket.socket() as waiting:
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+            async with loopback(stall) as there:
+                pool = Pool(there.reactor, Address(socket.AF_INET, full.getsockname()), kernel_stamps=False)
+                async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:
+                    with pytest.raises(httpx.ConnectTimeout, match=r"within 0\.01 s"):
+                        await http.get("http://127.0.0.1/")
+                with pytest.raises(trio.TooSlowError):
+                    await pool.warm(1)
+
+
+@in_trio
+async def test_what_is_no_http_is_a_protocol_error() -> None:
+    async with loopback(replying(b"SSH-2.0-OpenSSH_9.6\r\n")) as there:
+        with pytest.raises(httpx.RemoteProtocolError, match=r"not an HTTP/1\.1 response"):
+            await there.get()
+        await until(lambda: there.server.open_connections == 0)
+
+
+# Answers.
+
+
+@in_trio
+async def test_without_a_sink_the_answer_can_be_read() -> None:
+    async with loopback(
+        replying(response(b'{"a": 1}', "Content-Type: application/json", status="404 Not Found"))
+    ) as there:
+        answer = await there.get()
+        assert (answer.status_code, answer.json()) == (404, {"a": 1})
+        assert answer.headers["content-type"] == "application/json"
+
+
+@in_trio
+async def test_without_a_sink_the_answer_is_bounded() -> None:
+    async with loopback(replying(response(BIG))) as there:
+        assert (await there.get()).content == BIG[: 1 << 20]
+        assert len(idle(there.pool)) == 1
+
+
+@in_trio
+async def test_an_answer_that_the_end_of_the_connection_ends() -> None:
+    async def answer(peer: Peer) -> None:
+        await peer.request()
+        await peer.send_apart(head("Content-Type: text/plain"), b"hello", b" there")
+
+    async with loopback(answer) as there:
+        assert (await there.get()).text == "hello there"
+        assert idle(there.pool) == []
+
+
+# The pool.
+
+
+@in_trio
+async def test_warming_opens_what_is_missing_and_renews_what_is_stale() -> None:
+    async with loopback(replying(OK)) as there:
+        await there.pool.warm(70)
+        assert (there.pool.opened, len(idle(there.pool))) == (70, 70)
+        await there.pool.warm(70)
+        assert there.pool.opened == 70
+        stale = idle(there.pool)[:5]
+        for connection in stale:
+            connection.idle_since_ns -= IDLE_LIMIT_NS // 2
+        await there.pool.warm(71)
+        assert (there.pool.opened, len(idle(there.pool))) == (76, 71)
+        assert {connection.sock.fileno() for connection in stale} == {-1}
+        assert connects(await ask(there)) == [False]
+
+
+@in_trio
+async def test_closing_closes_the_idle_connections() -> None:
+    async with loopback(replying(OK)) as there:
+        await there.pool.warm(3)
+        await there.http.aclose()
+        await until(lambda: there.server.connections == 3 and there.server.open_connections == 0)
+
+
+@in_trio
+async def test_the_pool_holds_the_idle_connections_and_nothing_else() -> None:
+    async with loopback(replying(OK)) as there:
+        before = count(Connection)
+        for _ in range(50):
+            await ask(there)
+            (connection,) = idle(there.pool)
+            connection.idle_since_ns -= IDLE_LIMIT_NS
+            del connection
+        assert there.pool.opened == 50
+        assert count(Connection) - before == 1
+
+
+async def break_off(peer: Peer) -> None:
+    await peer.request()
+    await peer.send(STREAM_HEAD)
+
+
+async def reset_midway(peer: Peer) -> None:
+    await peer.request()
+    await peer.send(STREAM_HEAD)
+    peer.reset()
+
+
+@pytest.mark.parametrize(
+    ("script", "requests"),
+    [
+        (replying(ANSWER), 1000),
+        (replying(response(b"no", status="500 Internal Server Error")), 100),
+        (replying(b"garbage"), 100),
+        (closing_at(2, reset=True), 100),
+        (break_off, 100),
+        (reset_midway, 100),
+        (stall, 20),
+    ],
+    ids=["answered", "failed", "malformed", "resent", "broken off", "reset", "timeout"],
+)
+@in_trio
+async def test_a_request_leaves_nothing_to_the_collector(script: Script, requests: int) -> None:
+    """Automatic collection is off during a round: what only the collector can free is as good as leaked."""
+
+    async def ask_once() -> None:
+        try:
+            response = await there.http.send(
+                httpx.Request("GET", there.server.url, extensions={"timeout_ns": timeout_ns}), stream=True
+            )
+        except httpx.TransportError:
+            return
+        await response.aclose()
+        response.stream = httpx.ByteStream(b"")
+
+    timeout_ns = NS_PER_MS if script is stall else None
+    async with loopback(script) as there:
+        await ask_once()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(requests):
+                await ask_once()
+            assert gc.collect() < 50
+        finally:
+            gc.enable()
+
+
+# The wire.
+
+
+def test_a_request_on_the_wire() -> None:
+    request = httpx.Request(
+        "POST", "http://host:8000/v1/ch%C3%A4t?key=a%20b", headers={"X-One": "1", "x-two": "2"}, content=b"{}"
+    )
+    assert encode_request(request, b"{}") == (
+        b"POST /v1/ch%C3%A4t?key=a%20b HTTP/1.1\r\n"
+        b"Host: host:8000\r\nX-One: 1\r\nx-two: 2\r\nContent-Length: 2\r\n\r\n{}"
+    )
+
+
+def test_an_address_is_shown_as_in_a_url() -> None:
+    assert str(Address(socket.AF_INET, ("127.0.0.1", 80))) == "127.0.0.1:80"
+    assert str(Address(socket.AF_INET6, ("::1", 80, 0, 0))) == "[::1]:80"
+
+
+def test_a_pool_needs_no_server_until_it_opens() -> None:
+    reactor = Reactor()
+    pool = Pool(reactor, Address(socket.AF_INET, ("127.0.0.1", 1)), kernel_stamps=True)
+    assert pool.take() is None
+    pool.close()
+    reactor.close()
