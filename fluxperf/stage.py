@@ -140,7 +140,8 @@ class Stage:
         tallies = [report.tally for report in gathered.reports.values()]
         for number in orders.keys() - gathered.reports.keys():
             tally = Tally(self._plan.slo)
-            for request in Spooled([files.rows(number)], from_row):
+            rows = files.rows(number)  # missing if the worker died while it opened its connections
+            for request in Spooled([rows] if rows.exists() else [], from_row):
                 tally.add(request)
             tallies.append(tally)
         if gathered.deaths:

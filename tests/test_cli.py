@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,34 @@ def test_elsewhere_than_on_linux_it_says_so(
 
 def no_proc(_secrets: list[str]) -> None:
     raise FileNotFoundError("/proc/self/stat")
+
+
+def test_an_internal_error_is_one_line_and_its_traceback_in_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def run(_settings: Settings) -> int:
+        raise ValueError("boom")
+
+    monkeypatch.setattr("fluxperf.runner.run", run)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert main(["--dataset", "d", "--endpoint", URL]) == 3
+    (log,) = tmp_path.iterdir()
+    assert capsys.readouterr() == (
+        "",
+        f"fluxperf: internal error: ValueError: boom; the traceback is in {log}\n",
+    )
+    assert 'raise ValueError("boom")' in log.read_text()
+
+
+def test_interrupted_before_anything_ends_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(_settings: Settings) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fluxperf.runner.run", run)
+    assert main(["--dataset", "d", "--endpoint", URL]) == 130
+    assert capsys.readouterr() == ("", "fluxperf: interrupted\n")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["--conc", "5"], ["compare"]])

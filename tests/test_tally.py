@@ -20,7 +20,7 @@ counts = st.none() | st.integers(0, 1000)
 timelines = st.builds(
     Timeline,
     index=st.integers(0, 100),
-    outcome=st.sampled_from(Outcome),
+    outcome=st.sampled_from([Outcome.OK, Outcome.LENGTH]) | st.sampled_from(Outcome),
     error=st.none() | st.sampled_from(["one", "other"]),
     sent_ns=stamps,
     first_output_ns=stamps,
@@ -126,13 +126,13 @@ def test_what_was_cut_off_is_counted_and_nothing_else(a_request: Build) -> None:
 
 def test_the_span_is_from_the_first_send_to_the_last_end_of_any_outcome(a_request: Build) -> None:
     tally = Tally()
-    tally.add(a_request(sent_ns=30, done_ns=50))
+    tally.add(a_request(sent_ns=0, done_ns=50))
     tally.add(a_request(sent_ns=20, done_ns=25, outcome=Outcome.TIMEOUT))
     tally.add(a_request(sent_ns=40, done_ns=90, outcome=Outcome.RESET))
     tally.add(a_request(sent_ns=None, done_ns=99, outcome=Outcome.CONNECT))  # never sent
     tally.add(a_request(sent_ns=10, done_ns=99, outcome=Outcome.CUT_OFF))
-    assert (tally.first_sent_ns, tally.last_done_ns) == (20, 90)
-    assert tally.sums["in_flight_ns"] == 20 + 5 + 50
+    assert (tally.first_sent_ns, tally.last_done_ns) == (0, 90)
+    assert tally.sums["in_flight_ns"] == 50 + 5 + 50
 
 
 @pytest.mark.parametrize(
@@ -161,6 +161,14 @@ def test_goodput_is_what_misses_nothing(a_request: Build) -> None:
     tally.add(a_request(last_output_ns=1351 * MS))  # ITL 25.1 ms
     assert (tally.sums["good_requests"], tally.sums["good_tokens"]) == (1, 11)
     assert tally.missed == {"ttft_ms": 1, "itl_ms": 2}
+
+
+def test_what_was_missed_is_added_up(a_request: Build) -> None:
+    one, other = Tally(SLO), Tally(SLO)
+    one.add(a_request(first_output_ns=1300 * MS, last_output_ns=1300 * MS))
+    other.add(a_request(first_output_ns=1300 * MS))
+    one.merge(other)
+    assert one.missed == {"ttft_ms": 2}
 
 
 def test_a_stamp_before_the_send_counts_as_no_time(a_request: Build) -> None:

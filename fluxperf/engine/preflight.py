@@ -57,5 +57,5 @@ def list_models(endpoint: str, headers: Mapping[str, str]) -> list[str] | None:
             answer = client.get(url, headers={**headers, "connection": "close"})
             listed = answer.json()["data"]
             return [entry["id"] for entry in listed if isinstance(entry["id"], str)]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+    except (httpx.HTTPError, ValueError, KeyError, TypeError, RecursionError):
         return None

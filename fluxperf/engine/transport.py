@@ -89,9 +89,10 @@ class Connection:
             self._pool.reactor.forget(self)
             self.sock.close()
 
-    def abandon(self) -> None:
-        """Gives up the exchange that is under way, and the connection with it."""
-        self._end(BrokenResponse("abandoned", untouched=False))
+    def abandon(self, exchange: Exchange) -> None:
+        """Gives up the exchange and the connection with it, unless it is over and the connection may serve another."""
+        if exchange is self.exchange:
+            self._end(BrokenResponse("abandoned", untouched=False))
 
     def _end(self, error: Exception | None) -> None:
         exchange, self.exchange = self.exchange, None
@@ -313,7 +314,7 @@ async def _perform(connection: Connection, exchange: Exchange, wire: bytes) -> R
     try:
         await exchange.wait()
     except trio.Cancelled:
-        connection.abandon()
+        connection.abandon(exchange)
         raise
     return exchange.reader
 

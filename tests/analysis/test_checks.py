@@ -50,6 +50,7 @@ def test_a_twentieth_of_events_may_come_together(tally_of: TallyOf, coalesced: i
     check = find("coalescing", tally_of({"output_events": 100, "coalesced_events": coalesced}))
     assert check is not None
     assert check.ok is ok
+    assert (": " in check.text) is not ok
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,7 @@ def test_an_event_may_hold_little_more_than_a_token(tally_of: TallyOf, events: i
     check = find("tokens_per_event", tally_of({"output_events": events, "completion_tokens": tokens}))
     assert check is not None
     assert check.ok is ok
+    assert (": " in check.text) is not ok
 
 
 @pytest.mark.parametrize("told", [None, 0])

@@ -26,13 +26,16 @@ ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 20.0
 STALLED_BYTES = 4096  # the least that a pipe holds
 
-HIDDEN = ("FLUXPERF_API_KEY", "OPENAI_API_KEY", "http_proxy", "https_proxy", "all_proxy", "COLUMNS", "FORCE_COLOR")
+# What would change a run. Unbuffered, Python loses what is left of a write that a signal interrupts.
+HIDDEN = {
+    *("fluxperf_api_key", "openai_api_key", "http_proxy", "https_proxy", "all_proxy"),
+    *("columns", "force_color", "no_color", "pythonunbuffered"),
+}
 
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
-    """Ours, without what would change a run."""
-    kept = {name: text for name, text in os.environ.items() if name not in HIDDEN and name.lower() not in HIDDEN}
-    return {**kept, **more}
+    """Ours, without what is hidden, and with `more`."""
+    return {name: text for name, text in os.environ.items() if name.lower() not in HIDDEN} | {**more}
 
 
 def session_members(session: int) -> set[int]:
@@ -82,17 +85,6 @@ class Running:
         """SIGINT to the whole group, as a terminal sends it."""
         os.killpg(self.pid, signal.SIGINT)
 
-    def stall(self) -> None:
-        """Makes its stdout so small that it stands still while it prints the second table, until that is read."""
-        assert self.process.stdout is not None
-        fcntl.fcntl(self.process.stdout, fcntl.F_SETPIPE_SZ, STALLED_BYTES)
-
-    def is_stalled(self) -> bool:
-        """Whether its stdout is full."""
-        assert self.process.stdout is not None
-        unread = fcntl.ioctl(self.process.stdout, termios.FIONREAD, b"\0" * 4)
-        return int.from_bytes(unread, sys.byteorder) == STALLED_BYTES
-
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """For what only /proc or the file system tells; fails when the run ends, or after a while."""
         deadline_s = time.monotonic() + TIMEOUT_S
@@ -140,18 +132,31 @@ class Fluxperf:
         self.runs.append(Running(process))
         return self.runs[-1]
 
+    def start_stalling(self, line: str, env: Mapping[str, str] | None = None) -> Running:
+        """The same, and it stands still between its first two rounds until `end`: nobody reads the first table.
+
+        The name of the SLO makes that table longer than the pipe.
+        """
+        (self.place / "long.yaml").write_text(f"name: {'n' * STALLED_BYTES}\nslo: {{ttft_ms: 1000}}\n")
+        running = self.start(f"{line} --slo-file long.yaml", env)
+        stdout = running.process.stdout
+        assert stdout is not None
+        fcntl.fcntl(stdout, fcntl.F_SETPIPE_SZ, STALLED_BYTES)
+        full = STALLED_BYTES.to_bytes(4, sys.byteorder)
+        running.wait_until(lambda: fcntl.ioctl(stdout, termios.FIONREAD, b"\0" * 4) == full)
+        return running
+
     def __call__(self, line: str, env: Mapping[str, str] | None = None) -> Ended:
         """Runs `fluxperf` to its end."""
         return self.start(line, env).end()
 
-    def start_measuring(self, url: str, options: str = "", env: Mapping[str, str] | None = None) -> Running:
-        """Starts a run against `url` with what `write_prompts` wrote."""
-        line = f"--endpoint {url} --model m --dataset prompts.jsonl --output-dir out {options}"
-        return self.start(line, env)
+    def measuring(self, url: str, options: str = "") -> str:
+        """The words of a run against `url` with what `write_prompts` wrote."""
+        return f"--endpoint {url} --model m --dataset prompts.jsonl --output-dir out {options}"
 
-    def measure(self, url: str, options: str = "", env: Mapping[str, str] | None = None) -> Ended:
-        """A run against `url` with what `write_prompts` wrote."""
-        return self.start_measuring(url, options, env).end()
+    def measure(self, url: str, options: str = "") -> Ended:
+        """Such a run."""
+        return self(self.measuring(url, options))
 
     def write_prompts(self, count: int, name: str = "prompts.jsonl", *, words: int = 3) -> None:
         """A dataset of prompts that have no beginning in common."""

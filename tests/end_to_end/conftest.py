@@ -26,7 +26,7 @@ def shared_fluxperf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fluxpe
 @pytest.fixture(scope="session")
 def mock_process() -> Iterator[Mock]:
     """The mock server that all tests share."""
-    options = "--prefill-tokens-per-s 1e6 --decode-ms 0.5 --overhead-ms 1 --tokens 6 --max-num-seqs 256"
+    options = "--prefill-tokens-per-s 1e6 --decode-ms 0.5 --overhead-ms 1 --tokens 4 --max-num-seqs 256"
     with running_mock(*options.split()) as mock:
         yield mock
 

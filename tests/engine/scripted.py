@@ -10,15 +10,16 @@ import functools
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, ParamSpec, TypeAlias
 
 import httpx
 import trio
 
-from fluxperf.engine.reactor import Reactor
+from fluxperf.engine.reactor import Reactor, Timer
 from fluxperf.engine.sink import Headers, Sink
 from fluxperf.engine.transport import Address, Pool, Transport
 
@@ -164,6 +165,46 @@ def replying(*responses: bytes) -> Script:
     return script
 
 
+def in_turn(*scripts: Script) -> Script:
+    """A script for each connection; the last one for all that follow."""
+    left = list(scripts)
+
+    async def script(peer: Peer) -> None:
+        await (left.pop(0) if len(left) > 1 else left[0])(peer)
+
+    return script
+
+
+async def stall(peer: Peer) -> None:
+    """A script that never answers. It ends when the client closes."""
+    while await peer.request() is not None:
+        pass
+
+
+class ManualReactor(Reactor):
+    """A reactor whose timers fire when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timers: list[Timer] = []
+
+    def call_at(self, deadline_ns: int, callback: Callable[[], None]) -> Timer:
+        self.timers.append(Timer(deadline_ns, callback))
+        return self.timers[-1]
+
+    def cancel(self, timer: Timer) -> None:
+        timer.callback = None
+
+    async def fire(self) -> None:
+        """Fires all timers that were not cancelled."""
+        for timer in self.timers:
+            if timer.callback is not None:
+                super().call_at(0, timer.callback)
+        fired = trio.Event()
+        super().call_at(1, fired.set)
+        await fired.wait()
+
+
 @dataclass(frozen=True)
 class Loopback:
     """A scripted server and the client's side: reactor, pool and httpx over them."""
@@ -179,9 +220,9 @@ class Loopback:
 
 
 @asynccontextmanager
-async def loopback(script: Script) -> AsyncIterator[Loopback]:
+async def loopback(script: Script, reactor: Reactor | None = None) -> AsyncIterator[Loopback]:
     """Server and client for the time of the block. The client uses kernel stamps."""
-    reactor = Reactor()
+    reactor = reactor or Reactor()
     async with serving(script, lambda: reactor.reads) as server, trio.open_nursery() as nursery:
         nursery.start_soon(reactor.run)
         pool = Pool(reactor, server.address, kernel_stamps=True)
@@ -230,6 +271,12 @@ class Notes(Sink):
 
 
 # What servers write.
+
+
+def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
+    """The data in pieces, cut at these places."""
+    ends = [*sorted(place for place in places if 0 < place < len(data)), len(data)]
+    return [data[start:end] for start, end in pairwise([0, *ends])]
 
 
 def response(body: bytes = b"", *fields: str, status: str = "200 OK") -> bytes:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from fluxperf.engine.http1 import (
     ResponseReader,
 )
 from fluxperf.units import NS_PER_S
-from tests.engine.scripted import ANSWER, LAST_CHUNK, STREAM_HEAD, Notes, chunk, head, response
+from tests.engine.scripted import ANSWER, LAST_CHUNK, STREAM_HEAD, Notes, chunk, cut, head, response
 
 # What may come: the bytes, and what is made of them (status, body, whether the connection can serve again).
 Read = tuple[int, bytes, bool]
@@ -74,11 +73,6 @@ MALFORMED: dict[str, bytes] = {
 }
 
 
-def pieces_of(data: bytes, cuts: Iterable[int]) -> list[bytes]:
-    places = [0, *sorted(cuts), len(data)]
-    return [data[start:end] for start, end in itertools.pairwise(places) if start < end]
-
-
 def read(pieces: Sequence[bytes], *, eof: bool = False) -> tuple[Notes, ResponseReader]:
     """Feeds the pieces, at 100, 200, 300, ..."""
     notes = Notes()
@@ -113,20 +107,20 @@ def test_a_cut_anywhere_changes_nothing(name: str) -> None:
     data, _ = WHOLE[name]
     expected = summary(*read([data]))
     for at in range(1, len(data)):
-        assert summary(*read(pieces_of(data, [at]))) == expected
+        assert summary(*read(cut(data, [at]))) == expected
 
 
 @given(st.sampled_from([*WHOLE.values()]), st.data())
 def test_cuts_anywhere_change_nothing(whole: tuple[bytes, Read], data: st.DataObject) -> None:
     wire, _ = whole
     cuts = data.draw(st.sets(st.integers(1, len(wire) - 1)))
-    assert summary(*read(pieces_of(wire, cuts))) == summary(*read([wire]))
+    assert summary(*read(cut(wire, cuts))) == summary(*read([wire]))
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=8), st.sets(st.integers(0, 400)))
 def test_any_body_in_any_chunks(chunks: list[bytes], cuts: set[int]) -> None:
     wire = STREAM_HEAD + b"".join(map(chunk, chunks)) + LAST_CHUNK
-    notes, reader = read(pieces_of(wire, {cut for cut in cuts if cut < len(wire)}))
+    notes, reader = read(cut(wire, cuts))
     assert notes.data == b"".join(chunks)
     assert reader.reusable
 
@@ -223,7 +217,7 @@ def test_what_is_no_response_is_malformed_wherever_it_is_cut(name: str) -> None:
     with pytest.raises(MalformedResponse):
         read([wire])
     with pytest.raises(MalformedResponse):
-        read(pieces_of(wire, range(1, len(wire))))
+        read(cut(wire, range(1, len(wire))))
 
 
 @pytest.mark.parametrize(

@@ -3,31 +3,33 @@ from __future__ import annotations
 import errno
 import gc
 import socket
-from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 
 import httpx
 import pytest
 import trio
 
-from fluxperf.clock import now_ns
 from fluxperf.engine import transport
 from fluxperf.engine.http1 import IDLE_LIMIT_NS
 from fluxperf.engine.reactor import WAKE_UPS_BETWEEN_DRAINS, Reactor
 from fluxperf.engine.transport import LOST_TO_STOP_REUSE, Address, Connection, Pool, Transport, encode_request
-from fluxperf.units import NS_PER_MS
+from fluxperf.units import NS_PER_MS, NS_PER_S
 from tests.engine.scripted import (
     ANSWER,
     STREAM_HEAD,
     Loopback,
+    ManualReactor,
     Notes,
     Peer,
     Script,
     chunk,
     head,
     in_trio,
+    in_turn,
     loopback,
     replying,
     response,
+    stall,
     until,
 )
 
@@ -40,22 +42,6 @@ async def ask(there: Loopback, **extensions: object) -> Notes:
     notes = Notes()
     await there.get(sink=notes, **extensions)
     return notes
-
-
-async def stall(peer: Peer) -> None:
-    """Never answers; ends when the client closes."""
-    while await peer.request() is not None:
-        pass
-
-
-def breaking(*lives: Callable[[Peer], Awaitable[None]]) -> Script:
-    """A script for each connection in turn; the last one for all that follow."""
-    left = list(lives)
-
-    async def script(peer: Peer) -> None:
-        await (left.pop(0) if len(left) > 1 else left[0])(peer)
-
-    return script
 
 
 def closing_at(request: int, *, reset: bool, part: bytes = b"") -> Script:
@@ -172,13 +158,17 @@ async def test_a_connection_that_cannot_serve_again_is_closed(answer: bytes) -> 
 
 @in_trio
 async def test_a_connection_that_the_server_closes_while_idle_is_dropped() -> None:
+    idled = trio.Event()
+
     async def answer_once(peer: Peer) -> None:
         await peer.request()
         await peer.send(OK)
+        await idled.wait()
 
     async with loopback(answer_once) as there:
         await ask(there)
         (connection,) = idle(there.pool)
+        idled.set()
         await until(lambda: connection.sock.fileno() == -1)
         assert idle(there.pool) == []
         again = await ask(there)
@@ -239,7 +229,7 @@ async def test_a_large_request_arrives_whole() -> None:
 @pytest.mark.parametrize("reset", [False, True], ids=["close", "reset"])
 @in_trio
 async def test_a_reused_connection_that_breaks_before_any_answer_is_our_race(reset: bool) -> None:
-    async with loopback(breaking(closing_at(2, reset=reset), replying(OK))) as there:
+    async with loopback(in_turn(closing_at(2, reset=reset), replying(OK))) as there:
         await ask(there)
         notes = await ask(there)
         assert notes.names == ["opened", "sent", "resent", "opened", "sent", "head", "body", "end"]
@@ -256,7 +246,7 @@ async def test_a_connection_that_closes_while_its_request_waits_to_be_sent_is_ou
         await peer.send(OK)
         await proceed.wait()
 
-    async with loopback(breaking(answer_once, replying(OK))) as there:
+    async with loopback(in_turn(answer_once, replying(OK))) as there:
         await ask(there)
         there.reactor.hold()
         notes = Notes()
@@ -284,7 +274,7 @@ async def test_a_fresh_connection_that_breaks_is_the_failure_of_the_server(reset
 @pytest.mark.parametrize("part", [b"H", STREAM_HEAD + chunk(b"one")], ids=["a byte", "a chunk"])
 @in_trio
 async def test_nothing_is_sent_again_once_a_byte_of_the_answer_has_come(reset: bool, part: bytes) -> None:
-    async with loopback(breaking(closing_at(2, reset=reset, part=part), replying(OK))) as there:
+    async with loopback(in_turn(closing_at(2, reset=reset, part=part), replying(OK))) as there:
         await ask(there)
         notes = Notes()
         with pytest.raises(httpx.ReadError):
@@ -295,7 +285,7 @@ async def test_nothing_is_sent_again_once_a_byte_of_the_answer_has_come(reset: b
 
 @in_trio
 async def test_nothing_is_sent_a_third_time() -> None:
-    async with loopback(breaking(closing_at(2, reset=True), closing_at(1, reset=True))) as there:
+    async with loopback(in_turn(closing_at(2, reset=True), closing_at(1, reset=True))) as there:
         await ask(there)
         notes = Notes()
         with pytest.raises(httpx.ReadError, match="reset the connection"):
@@ -330,37 +320,33 @@ async def test_a_request_that_takes_too_long_fails_and_its_connection_goes() -> 
 async def test_the_time_is_from_sent_to_the_end_and_not_between_reads() -> None:
     async def drip(peer: Peer) -> None:
         await peer.request()
-        await peer.send_apart(STREAM_HEAD)
-        while True:
-            await peer.send_apart(chunk(b"x"))
+        await peer.send_apart(STREAM_HEAD, *[chunk(b"x")] * 10)
+        await reactor.fire()
+        await stall(peer)
 
-    async with loopback(drip) as there:
-        notes = Notes()
+    reactor, notes = ManualReactor(), Notes()
+    async with loopback(drip, reactor) as there:
         with pytest.raises(httpx.ReadTimeout):
-            await there.get(timeout_ns=5 * NS_PER_MS, sink=notes)
-        assert set(notes.data) == set(b"x")
+            await there.get(timeout_ns=NS_PER_S, sink=notes)
+    assert notes.data == b"x" * 10
+    assert [timer.deadline_ns for timer in reactor.timers] == [notes.told("sent")[0][0] + NS_PER_S]
 
 
 @in_trio
 async def test_the_limit_of_one_request_does_not_end_the_next() -> None:
-    deadline_ns = now_ns() + 5 * NS_PER_MS
-    first = True
-
     async def script(peer: Peer) -> None:
-        nonlocal first
-        while await peer.request() is not None:
-            if not first:
-                passed: list[None] = []
-                there.reactor.call_at(deadline_ns + 1, lambda: passed.append(None))
-                await until(lambda: bool(passed))
-            first = False
-            await peer.send(OK)
+        await peer.request()
+        await peer.send(OK)
+        await peer.request()
+        await reactor.fire()
+        await peer.send(OK)
+        await stall(peer)
 
-    async with loopback(script) as there:
-        first_sent = await ask(there, timeout_ns=5 * NS_PER_MS)
-        deadline_ns = first_sent.told("sent")[0][0] + 5 * NS_PER_MS
+    reactor = ManualReactor()
+    async with loopback(script, reactor) as there:
+        await ask(there, timeout_ns=NS_PER_S)
         assert (await ask(there)).data == b"ok"
-        assert there.server.connections == 1
+        assert (there.server.connections, len(reactor.timers)) == (1, 1)
 
 
 @in_trio
@@ -392,35 +378,27 @@ async def test_a_request_that_is_cancelled_before_it_goes_out_is_not_sent() -> N
 
 @in_trio
 async def test_giving_up_a_request_that_is_over_leaves_its_connection_to_the_next() -> None:
-    """Its answer is complete, but so are those of others, and its task has not been woken yet."""
+    """Its answer is complete, but so are those of a crowd, and its task is not woken before those of theirs."""
 
-    class Crowd(Notes):
+    class OneOfACrowd(Notes):
         def end(self, at_ns: int) -> None:
-            for _ in range(WAKE_UPS_BETWEEN_DRAINS):
-                there.reactor.wake(over)
+            super().end(at_ns)
+            for _ in range(100 * WAKE_UPS_BETWEEN_DRAINS):
+                there.reactor.wake(trio.Event())
 
-    over = trio.Event()
+    async def give_up(scope: trio.CancelScope, notes: Notes) -> None:
+        with scope:
+            await there.get(sink=notes)
+
     async with loopback(replying(OK)) as there, trio.open_nursery() as nursery:
-        scope = trio.CancelScope()
-
-        async def first() -> None:
-            with scope:
-                await there.get(sink=Crowd())
-
-        async def cancel_first() -> None:
-            await until(lambda: there.reactor.queued == 1)
-            scope.cancel()
-
+        scope, over, notes = trio.CancelScope(), OneOfACrowd(), Notes()
+        nursery.start_soon(give_up, scope, over)
+        await until(lambda: "end" in over.names)
         there.reactor.hold()
-        nursery.start_soon(first)
-        await until(lambda: there.reactor.queued == 1)
-        there.reactor.release()
-        await over.wait()
-        there.reactor.hold()
-        nursery.start_soon(cancel_first)
-        notes = Notes()
         nursery.start_soon(lambda: there.get(sink=notes))
-        await until(lambda: scope.cancel_called)
+        await until(lambda: there.reactor.queued == 1)
+        scope.cancel()
+        await until(lambda: scope.cancelled_caught)
         there.reactor.release()
         await until(lambda: "end" in notes.names)
         assert there.server.connections == 1
@@ -433,7 +411,7 @@ async def test_a_refused_connection_is_named() -> None:
             closed.bind(("127.0.0.1", 0))
             pool = Pool(there.reactor, Address(socket.AF_INET, closed.getsockname()), kernel_stamps=False)
             async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:
-                with pytest.raises(httpx.ConnectError, match="Connection refused"):
+                with pytest.raises(httpx.ConnectError, match="connection refused"):
                     await http.get("http://127.0.0.1/")
                 with pytest.raises(ConnectionRefusedError):
                     await pool.warm(3)
@@ -456,17 +434,19 @@ async def test_a_connection_that_the_kernel_gives_up_is_no_timeout_of_the_reques
 @in_trio
 async def test_a_server_that_does_not_take_connections_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "CONNECT_TIMEOUT_S", 0.01)
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
-        with socket.create_connection(full.getsockname()), socket.socket() as waiting:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as stack:
+        address = full.getsockname()
+        for _ in range(2):  # more than the kernel lets wait
+            waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
-            waiting.connect_ex(full.getsockname())
-            async with loopback(stall) as there:
-                pool = Pool(there.reactor, Address(socket.AF_INET, full.getsockname()), kernel_stamps=False)
-                async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:
-                    with pytest.raises(httpx.ConnectTimeout, match=r"within 0\.01 s"):
-                        await http.get("http://127.0.0.1/")
-                with pytest.raises(trio.TooSlowError):
-                    await pool.warm(1)
+            waiting.connect_ex(address)
+        async with loopback(stall) as there:
+            pool = Pool(there.reactor, Address(socket.AF_INET, address), kernel_stamps=False)
+            async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:
+                with pytest.raises(httpx.ConnectTimeout, match=r"within 0\.01 s"):
+                    await http.get("http://127.0.0.1/")
+            with pytest.raises(trio.TooSlowError):
+                await pool.warm(1)
 
 
 @in_trio
@@ -482,9 +462,8 @@ async def test_what_is_no_http_is_a_protocol_error() -> None:
 
 @in_trio
 async def test_without_a_sink_the_answer_can_be_read() -> None:
-    async with loopback(
-        replying(response(b'{"a": 1}', "Content-Type: application/json", status="404 Not Found"))
-    ) as there:
+    missing = response(b'{"a": 1}', "Content-Type: application/json", status="404 Not Found")
+    async with loopback(replying(missing)) as there:
         answer = await there.get()
         assert (answer.status_code, answer.json()) == (404, {"a": 1})
         assert answer.headers["content-type"] == "application/json"

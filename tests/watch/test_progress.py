@@ -84,6 +84,10 @@ def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return Terminal()
 
 
+def without_control(text: str) -> str:
+    return re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", text)
+
+
 def test_the_bar_shows_each_round(wide_terminal: Terminal) -> None:
     clock = FakeClock()
     bar = Bar(wide_terminal, clock)
@@ -92,13 +96,30 @@ def test_the_bar_shows_each_round(wide_terminal: Terminal) -> None:
         bar.begin(title, 10)
         clock.at_ns += 2 * S
         bar.show(COUNTS)
-        shown = re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", wide_terminal.getvalue())
+        shown = without_control(wide_terminal.getvalue())
         bar.end()
         assert title in shown
         assert " 0/10 " in shown
         assert " 6/10 " in shown
         assert "3 in flight, 2,500 tok/s, TTFT 12.5 ms, 2 failed" in shown
         assert "\n" not in shown  # one line, redrawn in place
+
+
+@pytest.mark.parametrize("columns", [60, 80, 109, 110, 160])
+def test_the_bar_is_never_wrapped(monkeypatch: pytest.MonkeyPatch, wide_terminal: Terminal, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    clock = FakeClock()
+    bar = Bar(wide_terminal, clock)
+    bar.begin("Concurrency 100, round 1", 1000)
+    clock.at_ns += 2 * S
+    bar.show(replace(COUNTS, sent=1000, done=900))
+    drawn = without_control(wide_terminal.getvalue())
+    bar.end()
+    assert "\n" not in drawn
+    last = drawn.rpartition("\r")[2]
+    assert len(last) <= columns
+    assert " 900/1000 " in last
+    assert " 100 in flight" in last
 
 
 def test_the_bar_starts_no_thread(wide_terminal: Terminal) -> None:

@@ -1,0 +1,71 @@
+"""Where results go: no run is mixed with an earlier one, and none is lost without being asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.command import Fluxperf
+from tests.end_to_end.servers import Mock
+
+EARLIER = {
+    "run.json": '{"started_at": "2001-02-03T04:05:06Z"}',
+    "metrics_summary.csv": "old",
+    "concurrency_7_round_1.json": "old",
+    "requests_concurrency_7_round_1.jsonl": "old",
+    "notes.txt": "mine",
+}
+
+
+@pytest.fixture
+def earlier(fluxperf: Fluxperf) -> Fluxperf:
+    """An earlier run, and a file of the user's, in the output directory."""
+    fluxperf.write_prompts(2)
+    fluxperf.out.mkdir()
+    for name, text in EARLIER.items():
+        (fluxperf.out / name).write_text(text)
+    return fluxperf
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+WRITTEN = {"run.json", "metrics_summary.csv", "concurrency_10_round_1.json"}
+
+
+def test_an_earlier_run_is_renamed_and_that_is_said(earlier: Fluxperf, mock: Mock) -> None:
+    ended = earlier.measure(mock.url, "--rounds 1")
+    assert ended.code == 0
+    kept = earlier.place / "out.2001-02-03T04:05:06Z"
+    assert {path.name: path.read_text() for path in kept.iterdir()} == EARLIER
+    assert "the earlier run in" in ended.err
+    assert str(kept) in ended.err
+    assert names(earlier.out) == WRITTEN
+
+
+def test_a_name_that_is_taken_is_left_alone(earlier: Fluxperf, mock: Mock) -> None:
+    taken = earlier.place / "out.2001-02-03T04:05:06Z"
+    taken.mkdir()
+    assert earlier.measure(mock.url, "--rounds 1 --quiet").code == 0
+    assert names(taken) == set()
+    assert names(earlier.place / f"{taken.name}.2") == set(EARLIER)
+
+
+def test_an_earlier_run_is_replaced_if_asked(earlier: Fluxperf, mock: Mock) -> None:
+    ended = earlier.measure(mock.url, "--rounds 1 --overwrite")
+    assert ended.code == 0
+    assert "replacing the earlier run" in ended.err
+    assert names(earlier.out) == WRITTEN | {"notes.txt"}
+    assert names(earlier.place) == {"out", "prompts.jsonl"}
+    assert json.loads((earlier.out / "run.json").read_text())["schema"] == "fluxperf.run/1"
+
+
+def test_a_directory_without_a_run_is_used_as_it_is(fluxperf: Fluxperf, mock: Mock) -> None:
+    fluxperf.write_prompts(2)
+    fluxperf.out.mkdir()
+    (fluxperf.out / "notes.txt").write_text("mine")
+    assert fluxperf.measure(mock.url, "--rounds 1").code == 0
+    assert names(fluxperf.out) == WRITTEN | {"notes.txt"}

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+import fluxperf
+from fluxperf.errors import ServerUnreachable, UsageError
+from fluxperf.plan.settings import Settings
+from fluxperf.site import DEFAULT_MODEL, KEY_VARIABLES, PROXY_VARIABLES, Site, find_key, find_site, make_headers
+
+KEY = "sk-secret"
+
+
+def asked(**changes: Any) -> Settings:
+    return Settings(dataset="d", **changes)
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*KEY_VARIABLES, *PROXY_VARIABLES, *map(str.upper, PROXY_VARIABLES)):
+        monkeypatch.delenv(name, raising=False)
+
+
+# The key.
+
+
+def test_without_a_key_there_is_none() -> None:
+    assert find_key(asked()) is None
+
+
+def test_the_key_is_from_the_option_else_the_named_variable_else_the_known_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "third")
+    assert find_key(asked()) == "third"
+    monkeypatch.setenv("FLUXPERF_API_KEY", "second")
+    assert find_key(asked()) == "second"
+    monkeypatch.setenv("MY_KEY", " first\n")
+    assert find_key(asked(api_key_env="MY_KEY")) == "first"
+    assert find_key(asked(api_key_env="MY_KEY", api_key=KEY)) == KEY
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLUXPERF_API_KEY", " ")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    assert find_key(asked()) == KEY
+
+
+@pytest.mark.parametrize("value", [None, "", " \n"])
+def test_a_variable_that_was_named_must_hold_a_key(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    if value is not None:
+        monkeypatch.setenv("MY_KEY", value)
+    with pytest.raises(UsageError, match="--api-key-env MY_KEY: there is no such environment variable, or it is empty"):
+        find_key(asked(api_key_env="MY_KEY"))
+
+
+def test_a_key_that_no_header_can_carry_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\r\nX-Evil: 1")
+    with pytest.raises(UsageError, match="environment variable OPENAI_API_KEY cannot be used: the key holds") as caught:
+        find_key(asked())
+    assert KEY not in str(caught.value)
+
+
+# The headers.
+
+
+def test_what_every_request_carries() -> None:
+    assert make_headers(asked(), None) == {
+        "accept": "*/*",
+        "accept-encoding": "identity",
+        "connection": "keep-alive",
+        "user-agent": f"fluxperf/{fluxperf.__version__}",
+        "content-type": "application/json",
+    }
+
+
+def test_the_key_is_a_bearer_token() -> None:
+    assert make_headers(asked(), KEY)["authorization"] == f"Bearer {KEY}"
+
+
+def test_a_header_of_the_users_replaces_ours_of_that_name() -> None:
+    given = (("Authorization", "Basic abc"), ("USER-AGENT", "mine"), ("X-A", "1"), ("x-a", "2"))
+    headers = make_headers(asked(header=given), KEY)
+    assert headers["authorization"] == "Basic abc"
+    assert headers["user-agent"] == "mine"
+    assert headers["x-a"] == "2"
+    assert all(name.islower() for name in headers)
+
+
+# The server.
+
+
+class Server:
+    """Answers every GET alike and keeps what was asked for."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.body = b""
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        server = self
+
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                server.requests.append((self.path, {name.lower(): text for name, text in self.headers.items()}))
+                self.send_response(server.status)
+                self.send_header("Content-Length", str(len(server.body)))
+                self.end_headers()
+                self.wfile.write(server.body)
+
+            def log_message(self, *_: object) -> None:
+                """Says nothing."""
+
+        self.http = HTTPServer(("127.0.0.1", 0), Answer)
+
+    def lists(self, *models: str) -> None:
+        self.body = json.dumps({"object": "list", "data": [{"id": model} for model in models]}).encode()
+
+    def url(self, path: str = "/v1/chat/completions", user: str = "") -> str:
+        return f"http://{user}127.0.0.1:{self.http.server_port}{path}"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.http.shutdown()
+    thread.join()
+    server.http.server_close()
+
+
+def look(endpoint: str, say: Callable[[str], None] = lambda _: None, **changes: Any) -> Site:
+    with find_site(asked(endpoint=endpoint, **changes), say) as site:
+        return site
+
+
+def test_the_one_model_that_is_listed_is_used(server: Server) -> None:
+    server.lists("org/model")
+    site = look(server.url())
+    assert (site.model, site.model_from) == ("org/model", "listed by the server")
+    assert (site.url, str(site.address)) == (server.url(), f"127.0.0.1:{server.http.server_port}")
+
+
+def test_a_model_that_is_given_is_used_and_nothing_asked(server: Server) -> None:
+    server.lists("a", "b")
+    site = look(server.url(), model="c")
+    assert (site.model, site.model_from) == ("c", "given")
+    assert server.requests == []
+
+
+def test_of_several_models_one_must_be_chosen(server: Server) -> None:
+    server.lists("a", "b")
+    with pytest.raises(UsageError, match=r"--model is missing and the server lists several; choose one: a, b$"):
+        look(server.url())
+    server.lists(*(f"m{number}" for number in range(30)))
+    with pytest.raises(UsageError, match=r": m0, .*, m19, \.\.\.$"):
+        look(server.url())
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, b'{"detail": "Not Found"}'),
+        (200, b""),
+        (200, b"<html>"),
+        (200, b"\xff"),
+        (200, b"[]"),
+        (200, b"null"),
+        (200, b"[" * 100_000),
+        (200, b'{"data": []}'),
+        (200, b'{"data": null}'),
+        (200, b'{"data": ["a"]}'),
+        (200, b'{"data": [{"name": "a"}]}'),
+        (200, b'{"data": [{"id": 5}]}'),
+    ],
+)
+def test_where_there_is_no_list_the_usual_name_serves(server: Server, status: int, body: bytes) -> None:
+    server.status, server.body = status, body
+    site = look(server.url())
+    assert (site.model, site.model_from) == (DEFAULT_MODEL, "default: the server lists none")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "models"),
+    [
+        ("/v1/chat/completions", "/v1/models"),
+        ("/v1/chat/completions/", "/v1/models"),
+        ("/deep/api/v3/chat/completions", "/deep/api/v3/models"),
+        ("/chat/completions", "/models"),
+        ("/v1/chat/completions?api-version=1&b=%20", "/v1/models?api-version=1&b=%20"),
+    ],
+)
+def test_models_are_looked_for_beside_the_endpoint(server: Server, endpoint: str, models: str) -> None:
+    look(server.url(endpoint))
+    assert [path for path, _ in server.requests] == [models]
+
+
+def test_the_question_carries_what_requests_carry_and_closes_its_connection(server: Server) -> None:
+    look(server.url(), api_key=KEY, header=(("X-A", "1"),))
+    ((_, headers),) = server.requests
+    assert (headers["authorization"], headers["x-a"], headers["connection"]) == (f"Bearer {KEY}", "1", "close")
+
+
+def test_proxies_are_ignored_and_said_so(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    server.lists("m")
+    said: list[str] = []
+    assert look(server.url(), said.append).model == "m"
+    assert said == ["proxy variables are ignored: http_proxy, https_proxy"]
+
+
+def test_nothing_is_said_where_nothing_is_ignored(server: Server) -> None:
+    said: list[str] = []
+    look(server.url(), said.append)
+    assert said == []
+
+
+def test_secrets_are_the_key_and_the_password_as_written_and_as_meant(server: Server) -> None:
+    site = look(server.url(user="me:p%40ss@"), api_key=KEY)
+    assert set(site.secrets) == {KEY, "p%40ss", "p@ss"}
+    assert site.shown_url == server.url()
+    assert look(server.url()).secrets == ()
+
+
+def test_nobody_there_is_named_with_the_address() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(
+        ServerUnreachable, match=rf"cannot connect to 127\.0\.0\.1:{port} .*connection refused"
+    ) as caught:
+        look(f"http://127.0.0.1:{port}/v1/chat/completions", model="m")
+    assert caught.value.exit_code == 3
+
+
+def test_a_host_without_an_address_is_named() -> None:
+    with pytest.raises(ServerUnreachable, match=r"cannot find the host '.*' \(DNS\): "):
+        look(
+            f"http://{'x' * 64}.invalid/v1/chat/completions", model="m"
+        )  # a label is at most 63 long, so none is asked
+
+
+def test_a_name_may_lead_to_either_family(server: Server) -> None:
+    endpoint = f"http://localhost:{server.http.server_port}/v1/chat/completions"
+    assert str(look(endpoint, model="m").address) == f"127.0.0.1:{server.http.server_port}"
