@@ -9,8 +9,6 @@ import difflib
 import io
 import re
 import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -141,7 +139,7 @@ def _run(words: list[str]) -> int:
         raise UsageError("FluxPerf needs Linux: its measurement stands on epoll, timerfd and kernel receive stamps")
     from fluxperf.masking import hide_in_title
 
-    hide_in_title(_given(words, "--api-key"))
+    hide_in_title(secrets_in(words))
     values = parse(words)
     if values is None:
         return 0
@@ -238,6 +236,16 @@ def _is_option(word: str) -> bool:
     return word.startswith("--") or word == "-h"
 
 
+def secrets_in(words: Sequence[str]) -> list[str]:
+    """What on the command line nobody else on this machine should read."""
+    from fluxperf.masking import secrets_in_header, secrets_in_url
+
+    headers = [text.partition(":") for text in _given(words, "--header")]
+    in_headers = [secret for name, _, text in headers for secret in secrets_in_header(name, text.strip())]
+    in_urls = [secret for url in _given(words, "--endpoint") for secret in secrets_in_url(url)]
+    return _given(words, "--api-key") + in_headers + in_urls
+
+
 def _given(words: Sequence[str], name: str) -> list[str]:
     """The values that an option was given, before anything is checked."""
     following = [value for word, value in pairwise(words) if word == name]
@@ -252,6 +260,9 @@ def _docopt_usage() -> str:
 
 
 def _write_traceback(error: Exception) -> str:
+    import tempfile
+    import traceback
+
     with tempfile.NamedTemporaryFile("w", prefix="fluxperf-", suffix=".log", delete=False, encoding="utf-8") as log:
         log.writelines(traceback.format_exception(error))
     return log.name

@@ -6,7 +6,7 @@ import ctypes
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 MASK = "****"
 _SECRET_NAME = re.compile(r"auth|key|token|secret|passw|cookie|credential|signature", re.IGNORECASE)
@@ -34,6 +34,21 @@ def mask_url(url: str) -> str:
 def mask_fields(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Names with their values, those that look secret masked."""
     return {name: MASK if looks_secret(name) else text for name, text in fields}
+
+
+def secrets_in_header(name: str, text: str) -> list[str]:
+    """What of a header is secret: of one by such a name the value, and the value without a scheme such as Bearer."""
+    return [text, text.rpartition(" ")[2]] if looks_secret(name) and text else []
+
+
+def secrets_in_url(url: str) -> list[str]:
+    """The password in a URL, as it stands there and as it is meant, and what stands in query parameters for keys."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return []
+    password = [parts.password, unquote(parts.password)] if parts.password else []
+    return password + [text for name, text in parse_qsl(parts.query) if looks_secret(name) and text]
 
 
 def scrub(text: str, secrets: Iterable[str]) -> str:

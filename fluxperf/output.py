@@ -112,7 +112,13 @@ def _holds_run(path: Path) -> bool:
 
 def _move_away(path: Path) -> str:
     target = _free_name(path.with_name(f"{path.name}.{_started_at(path)}"))
-    path.rename(target)
+    try:
+        path.rename(target)
+    except OSError as error:
+        raise UsageError(
+            f"--output-dir {path} holds an earlier run and cannot be renamed ({error.strerror}): "
+            "replace that run with --overwrite, or choose another directory"
+        ) from error
     return f"the earlier run in {path} is now {target}"
 
 

@@ -10,7 +10,7 @@ import sys
 from array import array
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,8 @@ class RunPlan:
 
 def run(settings: Settings) -> int:
     """Does what the settings say; returns 0. Raises FluxPerfError; what was finished by then is written."""
+    # Once an earlier run is renamed, a relative path may lead into it.
+    settings = replace(settings, debug_log_dir=str(Path(settings.debug_log_dir).absolute()))
     with ExitStack() as stack:
         signals = stack.enter_context(Signals().installed())
         voice = Voice(quiet=settings.quiet)

@@ -6,13 +6,12 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
 
 from fluxperf import __version__
 from fluxperf.engine.preflight import find_address, list_models
 from fluxperf.engine.transport import Address
 from fluxperf.errors import UsageError
-from fluxperf.masking import hide_in_title, mask_url
+from fluxperf.masking import mask_url, secrets_in_header, secrets_in_url
 from fluxperf.plan.settings import Fault, Settings, check_header_value
 from fluxperf.watch.mock import mock_server
 
@@ -96,10 +95,8 @@ def _look_at(endpoint: str, key: str | None, settings: Settings, say: Say) -> Si
     ignored = [name for name in PROXY_VARIABLES if os.environ.get(name) or os.environ.get(name.upper())]
     if ignored:
         say(f"proxy variables are ignored: {', '.join(ignored)}")
-    password = urlsplit(endpoint).password
-    # As it stands in the URL, and as it is meant.
-    secrets = tuple({text for text in (key, password, password and unquote(password)) if text})
-    hide_in_title(secrets)
+    in_headers = [secret for name, text in settings.header for secret in secrets_in_header(name, text)]
+    secrets = tuple({text for text in (key, *in_headers, *secrets_in_url(endpoint)) if text})
     headers = make_headers(settings, key)
     address = find_address(endpoint)
     model, model_from = _find_model(endpoint, headers, settings.model)

@@ -184,7 +184,7 @@ class Stage:
             configuration=self._configuration(level, plan, tally),
             summary=summary,
             requests=rows,
-            first_sent_ns=tally.first_sent_ns,
+            first_sent_ns=tally.began_ns,
             slo=self._plan.slo,
             notes=tuple(self._notes(level)),
             partial=partial,

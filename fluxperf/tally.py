@@ -16,7 +16,11 @@ MAX_EXAMPLE_CHARACTERS = 500
 
 
 class Tally:
-    """Counts, sums and histograms over requests. Metrics are of the successful ones only."""
+    """Counts, sums and histograms over requests. Metrics are of the successful ones only.
+
+    `began_ns` is the first send of any request, `first_sent_ns` and `last_done_ns` the span of those
+    that were not cut off.
+    """
 
     def __init__(self, slo: Slo | None = None) -> None:
         self.slo = slo
@@ -25,6 +29,7 @@ class Tally:
         self.missed: Counter[str] = Counter()
         self.sums: Counter[str] = Counter()
         self.examples: dict[str, str] = {}
+        self.began_ns: int | None = None
         self.first_sent_ns: int | None = None
         self.last_done_ns: int | None = None
 
@@ -32,6 +37,7 @@ class Tally:
         """Counts one request; `gaps` and `earlier_gaps` are the times between its output events, ns."""
         self.outcomes[request.outcome] += 1
         self.sums["resent"] += request.resent
+        self.began_ns = _pick(min, self.began_ns, request.sent_ns)
         if request.outcome is Outcome.CUT_OFF:
             return
         self._see_span(request)
@@ -89,6 +95,7 @@ class Tally:
         self.missed.update(other.missed)
         self.sums.update(other.sums)
         self.examples = {**other.examples, **self.examples}
+        self.began_ns = _pick(min, self.began_ns, other.began_ns)
         self.first_sent_ns = _pick(min, self.first_sent_ns, other.first_sent_ns)
         self.last_done_ns = _pick(max, self.last_done_ns, other.last_done_ns)
 
@@ -100,6 +107,7 @@ class Tally:
             "missed": dict(self.missed),
             "sums": dict(self.sums),
             "examples": {str(outcome): text for outcome, text in self.examples.items()},
+            "began_ns": self.began_ns,
             "first_sent_ns": self.first_sent_ns,
             "last_done_ns": self.last_done_ns,
         }
@@ -113,6 +121,7 @@ class Tally:
         new.missed.update(state["missed"])
         new.sums.update(state["sums"])
         new.examples = dict(state["examples"])
+        new.began_ns = state["began_ns"]
         new.first_sent_ns = state["first_sent_ns"]
         new.last_done_ns = state["last_done_ns"]
         return new

@@ -135,7 +135,7 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(script: Script, client_reads: Callable[[], int]) -> AsyncIterator[Server]:
+async def serving(script: Script, client_reads: Callable[[], int] = lambda: 0) -> AsyncIterator[Server]:
     """Runs the script for each connection. What a client leaves unread when it goes is no failure."""
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     server = Server(Address(socket.AF_INET, listeners[0].socket.getsockname()), client_reads)

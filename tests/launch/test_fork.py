@@ -156,6 +156,19 @@ def test_a_server_that_refuses_connections_is_named(ground: Ground) -> None:
             team.run_round(ground.orders(1, 1), ground.watch())
 
 
+def test_a_stop_does_not_wait_for_connections_however_early_it_comes(ground: Ground) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as full,
+        socket.create_connection(full.getsockname()),  # and there is no room for another
+    ):
+        client = replace(ground.client, address=Address(socket.AF_INET, full.getsockname()))
+        with forked(2, client, ground.shared) as team:
+            gathered = team.run_round(ground.orders(1, 1), ground.watch(lambda: True))
+    assert gathered.stopped
+    assert not gathered.deaths
+    assert gathered.reports.keys() == {0, 1}
+
+
 def test_workers_ignore_what_a_terminal_sends(ground: Ground) -> None:
     before = children()
     ground.shared.tickets.lay_out(ground.quick)
