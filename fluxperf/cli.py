@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -114,6 +115,7 @@ OPTIONS: dict[str, bool] = {name: bool(value) for name, value in _OPTION_LINE.fi
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character shows another
             stream.reconfigure(errors="replace")
@@ -132,6 +134,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # the outermost boundary: whatever it is, it is our failure
         _complain(f"internal error: {type(error).__name__}: {error}; the traceback is in {_write_traceback(error)}")
         return RunFailed.exit_code
+
+
+def _replace_closed_streams() -> None:
+    """After `>&-` or `2>&-` output goes nowhere; otherwise what is opened next would get the stream's number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which gets the lowest number that is free
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115 - it lives as long as we do
 
 
 def _run(words: list[str]) -> int:

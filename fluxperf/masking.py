@@ -9,6 +9,8 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 MASK = "****"
+CUT = "..."
+LEAST_TOLD = 3  # so much of the beginning of a secret is no secret: "sk-"
 _SECRET_NAME = re.compile(r"auth|key|token|secret|passw|cookie|credential|signature", re.IGNORECASE)
 # Names that hold one of these words and are no secrets.
 _HARMLESS_NAME = re.compile(r"max_.*tokens|min_.*tokens|_tokens$|tokenizer", re.IGNORECASE)
@@ -52,9 +54,19 @@ def secrets_in_url(url: str) -> list[str]:
 
 
 def scrub(text: str, secrets: Iterable[str]) -> str:
-    """The text with every occurrence of a secret masked; servers like to repeat the key they refuse."""
-    for secret in sorted(secrets, key=len, reverse=True):  # one may hold another
+    """The text with every occurrence of a secret masked; servers like to repeat the key they refuse.
+
+    Where a long text was cut, which three dots at its end show, the beginning of a secret may be all that was left.
+    """
+    secrets = sorted(secrets, key=len, reverse=True)  # one may hold another
+    for secret in secrets:
         text = text.replace(secret, MASK)
+    shown = text.removesuffix(CUT)
+    if shown != text:
+        for secret in secrets:
+            for length in range(len(secret) - 1, LEAST_TOLD, -1):
+                if shown.endswith(secret[:length]):
+                    return shown[:-length] + MASK + CUT
     return text
 
 

@@ -81,6 +81,16 @@ def claim(path: Path, *, overwrite: bool) -> tuple[OutputDirectory, str | None]:
     return output, said
 
 
+def check_place(option: str, path: Path) -> None:
+    """Raises UsageError unless files can be made in `path`, or `path` can be made. Touches nothing."""
+    try:
+        _check_writable(path)
+    except OSError as error:
+        raise UsageError(
+            f"{option} {path} cannot be written to: {error.strerror or error}; choose another directory"
+        ) from error
+
+
 def _check_writable(path: Path) -> None:
     """Raises OSError unless files can be made in `path`, or `path` can be made."""
     place = path

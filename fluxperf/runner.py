@@ -26,13 +26,13 @@ from fluxperf.launch.limits import raise_descriptor_limit
 from fluxperf.launch.signals import Signals
 from fluxperf.masking import mask_fields, mask_url
 from fluxperf.model import Comparison, RoundResult, RunResult, Slo
-from fluxperf.output import OutputDirectory, claim
+from fluxperf.output import OutputDirectory, check_place, claim
 from fluxperf.plan.planner import LevelPlan, PlanRequest, plan_levels
 from fluxperf.plan.settings import Settings
 from fluxperf.plan.slo import load_slo
 from fluxperf.plan.workload import Dataset, open_dataset
 from fluxperf.report import render_comparison, render_round
-from fluxperf.site import Site, find_site
+from fluxperf.site import Site, find_key, find_site
 from fluxperf.stage import Stage, StagePlan, choose_stamps, make_client, share
 from fluxperf.watch.progress import Progress, choose_progress
 
@@ -75,6 +75,9 @@ def run(settings: Settings) -> int:
 
 def draw_up(settings: Settings, stack: ExitStack, voice: Voice) -> RunPlan:
     """Reads and checks everything that is on this machine. Raises UsageError."""
+    find_key(settings)
+    if settings.debug or settings.debug_verbose:
+        check_place("--debug-log-dir", Path(settings.debug_log_dir))
     slo = load_slo(settings.slo_file) if settings.slo_file is not None else None
     if (size := file_size(settings.dataset)) > LARGE_FILE_BYTES:
         voice.say(f"reading {settings.dataset} ({size / 2**20:,.0f} MiB)")

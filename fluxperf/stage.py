@@ -11,7 +11,7 @@ from typing import Any
 from fluxperf.analysis.merge import merge_tallies, summarise
 from fluxperf.api import Api
 from fluxperf.clock import kernel_stamps_work
-from fluxperf.engine.board import REFUSALS, Board, Column
+from fluxperf.engine.board import Board, Column
 from fluxperf.engine.bodies import Tickets
 from fluxperf.engine.exchange import make_template
 from fluxperf.engine.preparation import Preparation
@@ -168,7 +168,7 @@ class Stage:
         if gathered.deaths:
             return WorkerDied("; ".join(map(str, gathered.deaths)))
         if self._shared.board.stopped:
-            kind = self._shared.board.all_refused(1) or REFUSALS[0]
+            kind = self._shared.board.most_refused()
             message = next(iter(tally.examples.values()), "no message")
             return ServerRefused(f"the server refuses every request: {message}; {ADVICE[kind]}")
         return None

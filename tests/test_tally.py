@@ -121,7 +121,7 @@ def test_what_was_cut_off_is_counted_and_nothing_else(a_request: Build) -> None:
     tally.add(a_request(outcome=Outcome.CUT_OFF, error="stopped"), [5])
     assert tally.outcomes == {"cut_off": 1}
     assert tally.began_ns is not None
-    itself = {"outcomes": {}, "began_ns": None}
+    itself: dict[str, object] = {"outcomes": {}, "began_ns": None}
     assert vars(tally) | itself == vars(Tally(SLO)) | itself
 
 

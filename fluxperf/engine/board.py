@@ -71,3 +71,7 @@ class Board:
             if self.total(Column.FIRST_REFUSAL + place) == answers:
                 return kind
         return None
+
+    def most_refused(self) -> int:
+        """The kind of refusal that came most often."""
+        return max(REFUSALS, key=lambda kind: self.total(Column.FIRST_REFUSAL + REFUSALS.index(kind)))

@@ -50,7 +50,7 @@ def life_line(request: Timeline) -> str:
     sent = "-" if request.sent_ns is None else f"{ns_to_s(request.sent_ns):.6f}"
     facts = {
         "index": request.index,
-        "session": request.session_id,
+        "session": request.session_id and repr(request.session_id)[1:-1],  # whatever is in it, on one line
         "turn": request.turn,
         "worker": request.worker,
         "connect_ms": f"{ns_to_ms(request.connect_ns):.3f}",

@@ -43,6 +43,13 @@ class Transcript:
     event_ns: list[int] = field(default_factory=list)
     payloads: list[tuple[int, bytes]] | None = None
 
+    def scrub(self, secrets: Sequence[str]) -> None:
+        """Masks secrets in the text, wherever it was split, and in each payload."""
+        self.text = [scrub("".join(self.text), secrets)]
+        if self.payloads is not None:
+            texts = ((at_ns, data.decode("utf-8", "surrogateescape")) for at_ns, data in self.payloads)
+            self.payloads = [(at_ns, scrub(text, secrets).encode("utf-8", "surrogateescape")) for at_ns, text in texts]
+
 
 class Observer(Sink):
     """Fills in `timeline`; call `conclude` at the end. `gaps`, `earlier_gaps`: the times between output events."""
@@ -185,6 +192,8 @@ class Observer(Sink):
         """Masks secrets in what the server said: some repeat the key that they refuse."""
         if self.timeline.error is not None:
             self.timeline.error = scrub(self.timeline.error, secrets)
+        if self.transcript is not None and secrets:
+            self.transcript.scrub(secrets)
 
     def conclude(self, error: httpx.TransportError | None) -> None:
         """Names the outcome, once the request is over; `error` is what the transport raised, if it did."""

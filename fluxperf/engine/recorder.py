@@ -67,4 +67,9 @@ def transcript_line(observer: Observer, body: bytes) -> str:
         "text": "".join(transcript.text) if transcript else "",
         "events_ns": [at_ns - sent_ns for at_ns in transcript.event_ns] if transcript else [],
     }
-    return json.dumps(line, ensure_ascii=False)
+    text = json.dumps(line, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair in the body, which no file takes but as an escape
+        return json.dumps(line)
+    return text

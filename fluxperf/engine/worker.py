@@ -102,7 +102,8 @@ class Worker:
     async def warm(self, lanes: int) -> None:
         """Opens the connections that a round needs. Raises OSError or trio.TooSlowError if one cannot be had."""
         with trio.CancelScope() as self._scope:
-            await self._pool.warm(lanes)
+            if not self._shared.board.stopped:  # a stop that came earlier found no scope to cancel
+                await self._pool.warm(lanes)
 
     async def run_round(self, order: RoundOrder, start: Callable[[], Awaitable[int]]) -> Tally:
         """Runs this worker's part of a round and returns its tally.

@@ -24,7 +24,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 # Far more than anything here takes: what hangs fails with what it had said.
 TIMEOUT_S = 20.0
-STALLED_BYTES = 4096  # the least that a pipe holds
+LEAST_PIPE_BYTES = 4096
 
 # What would change a run. Unbuffered, Python loses what is left of a write that a signal interrupts.
 HIDDEN = {
@@ -137,13 +137,12 @@ class Fluxperf:
 
         The name of the SLO makes that table longer than the pipe.
         """
-        (self.place / "long.yaml").write_text(f"name: {'n' * STALLED_BYTES}\nslo: {{ttft_ms: 1000}}\n")
+        (self.place / "long.yaml").write_text(f"name: {'n' * 100_000}\nslo: {{ttft_ms: 1000}}\n")
         running = self.start(f"{line} --slo-file long.yaml", env)
         stdout = running.process.stdout
         assert stdout is not None
-        fcntl.fcntl(stdout, fcntl.F_SETPIPE_SZ, STALLED_BYTES)
-        full = STALLED_BYTES.to_bytes(4, sys.byteorder)
-        running.wait_until(lambda: fcntl.ioctl(stdout, termios.FIONREAD, b"\0" * 4) == full)
+        full = fcntl.fcntl(stdout, fcntl.F_SETPIPE_SZ, LEAST_PIPE_BYTES).to_bytes(4, sys.byteorder)
+        running.wait_until(lambda: fcntl.ioctl(stdout, termios.FIONREAD, bytes(4)) == full)
         return running
 
     def __call__(self, line: str, env: Mapping[str, str] | None = None) -> Ended:

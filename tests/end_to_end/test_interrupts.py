@@ -69,10 +69,11 @@ def test_during_a_round(fluxperf: Fluxperf, server: Scripted, name: str) -> None
 
 
 @pytest.mark.parametrize("name", SIGNALS)
-def test_between_rounds(fluxperf: Fluxperf, mock: Mock, name: str) -> None:
+def test_between_rounds_with_a_mock_server_that_ends_too(fluxperf: Fluxperf, name: str) -> None:
     signum, code = SIGNALS[name]
     fluxperf.write_prompts(3)
-    running = fluxperf.start_stalling(fluxperf.measuring(mock.url))
+    line = "--mock-server --dataset prompts.jsonl --max-output-tokens 1 --output-dir out"
+    running = fluxperf.start_stalling(line)
     send(running, signum)
     assert running.end().code == code
     assert fluxperf.run_json()["partial"] is True
@@ -148,13 +149,6 @@ def test_while_the_models_are_asked_for(fluxperf: Fluxperf, server: Scripted) ->
     running.press_ctrl_c()
     assert running.end() == (130, "", "fluxperf: interrupted\n")
     assert server.bodies == []
-
-
-def test_while_the_mock_server_runs_it_ends_too(fluxperf: Fluxperf) -> None:
-    fluxperf.write_prompts(3)
-    running = fluxperf.start_stalling("--mock-server --dataset prompts.jsonl --max-output-tokens 1")
-    running.press_ctrl_c()
-    assert running.end().code == 130
 
 
 def test_workers_do_not_outlive_a_parent_that_is_killed(fluxperf: Fluxperf, server: Scripted) -> None:

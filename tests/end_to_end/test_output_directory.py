@@ -46,14 +46,6 @@ def test_an_earlier_run_is_renamed_and_that_is_said(earlier: Fluxperf, mock: Moc
     assert names(earlier.out) == WRITTEN
 
 
-def test_a_name_that_is_taken_is_left_alone(earlier: Fluxperf, mock: Mock) -> None:
-    taken = earlier.place / "out.2001-02-03T04:05:06Z"
-    taken.mkdir()
-    assert earlier.measure(mock.url, "--rounds 1 --quiet").code == 0
-    assert names(taken) == set()
-    assert names(earlier.place / f"{taken.name}.2") == set(EARLIER)
-
-
 def test_an_earlier_run_is_replaced_if_asked(earlier: Fluxperf, mock: Mock) -> None:
     ended = earlier.measure(mock.url, "--rounds 1 --overwrite")
     assert ended.code == 0
@@ -61,11 +53,3 @@ def test_an_earlier_run_is_replaced_if_asked(earlier: Fluxperf, mock: Mock) -> N
     assert names(earlier.out) == WRITTEN | {"notes.txt"}
     assert names(earlier.place) == {"out", "prompts.jsonl"}
     assert json.loads((earlier.out / "run.json").read_text())["schema"] == "fluxperf.run/1"
-
-
-def test_a_directory_without_a_run_is_used_as_it_is(fluxperf: Fluxperf, mock: Mock) -> None:
-    fluxperf.write_prompts(2)
-    fluxperf.out.mkdir()
-    (fluxperf.out / "notes.txt").write_text("mine")
-    assert fluxperf.measure(mock.url, "--rounds 1").code == 0
-    assert names(fluxperf.out) == WRITTEN | {"notes.txt"}

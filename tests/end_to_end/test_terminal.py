@@ -10,6 +10,7 @@ import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import pytest
 from rich.cells import cell_len
 
 from tests.end_to_end.command import Ended, Fluxperf
@@ -63,13 +64,6 @@ def test_quiet_says_nothing(fluxperf: Fluxperf, mock: Mock) -> None:
     assert fluxperf.measure(mock.url, "--quiet --rounds 1") == Ended(0, "", "")
 
 
-def test_without_progress_only_the_results_are_named(fluxperf: Fluxperf, mock: Mock) -> None:
-    fluxperf.write_prompts(2)
-    ended = fluxperf.measure(mock.url, "--no-progress --rounds 1")
-    assert ended.err == f"fluxperf: results: {fluxperf.out}\n"
-    assert "Round 1 Performance Metrics" in ended.out
-
-
 def test_progress_is_drawn_on_the_terminal_and_the_report_is_clean(fluxperf: Fluxperf, mock: Mock) -> None:
     fluxperf.write_prompts(3)
     with terminal(columns=100) as (shown, screen):
@@ -86,14 +80,16 @@ def test_progress_is_drawn_on_the_terminal_and_the_report_is_clean(fluxperf: Flu
     assert not CONTROL.search(ended.out)
 
 
-def test_on_a_narrow_terminal_nothing_is_wrapped(fluxperf: Fluxperf, mock: Mock) -> None:
+def test_on_a_narrow_terminal_nothing_is_wrapped_nor_is_there_progress_if_unwanted(
+    fluxperf: Fluxperf, mock: Mock
+) -> None:
     fluxperf.write_prompts(3)
     with terminal(columns=80) as (shown, screen):
-        running = fluxperf.start(fluxperf.measuring(mock.url), {"TERM": "xterm"}, stdout=screen)
+        running = fluxperf.start(fluxperf.measuring(mock.url, "--no-progress"), {"TERM": "xterm"}, stdout=screen)
         os.close(screen)
         report = read_to_end(shown)
         ended = running.end()
-    assert ended.code == 0
+    assert (ended.code, ended.err) == (0, f"fluxperf: results: {fluxperf.out}\n")
     assert max(cell_len(line) for line in report.splitlines()) <= 80
     assert "TTFT" in report
     assert not CONTROL.search(report)
@@ -110,3 +106,17 @@ def test_a_reader_that_has_seen_enough_does_not_end_the_run(fluxperf: Fluxperf, 
     assert (ended.code, ended.err.splitlines()[-1]) == (0, f"fluxperf: results: {fluxperf.out}")
     assert fluxperf.run_json()["partial"] is False
     assert len(fluxperf.run_json()["rounds"]) == 3
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+def test_closed_streams_do_not_end_the_run(fluxperf: Fluxperf, mock: Mock, closed: tuple[int, ...]) -> None:
+    def close() -> None:
+        for number in closed:
+            os.close(number)
+
+    fluxperf.write_prompts(2)
+    ended = fluxperf.start(fluxperf.measuring(mock.url), preexec_fn=close).end()
+    assert ended.code == 0
+    assert bool(ended.out) is (1 not in closed)
+    assert bool(ended.err) is (2 not in closed)
+    assert fluxperf.run_json()["partial"] is False

@@ -42,6 +42,15 @@ def in_trio(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
     return run
 
 
+def has_ipv6() -> bool:
+    """Whether this machine's loopback has it."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Lets all others run until the condition holds."""
     while not condition():
@@ -100,11 +109,14 @@ class Peer:
         await self.stream.send_all(data)
 
     async def send_apart(self, *pieces: bytes) -> None:
-        """Writes each piece once the client has read the one before."""
+        """Writes each piece, and waits until the client has read it."""
         for piece in pieces:
-            reads = self.server.client_reads()
-            await self.stream.send_all(piece)
-            await until(lambda reads=reads: self.server.client_reads() > reads)  # type: ignore[misc]
+            await self._send_until_read(piece)
+
+    async def _send_until_read(self, piece: bytes) -> None:
+        reads = self.server.client_reads()
+        await self.stream.send_all(piece)
+        await until(lambda: self.server.client_reads() > reads)
 
     async def close(self) -> None:
         """Ends the connection in order."""
@@ -135,10 +147,13 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(script: Script, client_reads: Callable[[], int] = lambda: 0) -> AsyncIterator[Server]:
+async def serving(
+    script: Script, client_reads: Callable[[], int] = lambda: 0, host: str = "127.0.0.1"
+) -> AsyncIterator[Server]:
     """Runs the script for each connection. What a client leaves unread when it goes is no failure."""
-    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    server = Server(Address(socket.AF_INET, listeners[0].socket.getsockname()), client_reads)
+    listeners = await trio.open_tcp_listeners(0, host=host)
+    address = Address(listeners[0].socket.family, listeners[0].socket.getsockname())
+    server = Server(address, client_reads)
 
     async def serve(stream: trio.SocketStream) -> None:
         server.connections += 1
@@ -195,11 +210,10 @@ class ManualReactor(Reactor):
     def cancel(self, timer: Timer) -> None:
         timer.callback = None
 
-    async def fire(self) -> None:
-        """Fires all timers that were not cancelled."""
-        for timer in self.timers:
-            if timer.callback is not None:
-                super().call_at(0, timer.callback)
+    async def fire(self, timer: Timer) -> None:
+        """Fires a timer, unless it was cancelled."""
+        if timer.callback is not None:
+            super().call_at(0, timer.callback)
         fired = trio.Event()
         super().call_at(1, fired.set)
         await fired.wait()
@@ -220,10 +234,10 @@ class Loopback:
 
 
 @asynccontextmanager
-async def loopback(script: Script, reactor: Reactor | None = None) -> AsyncIterator[Loopback]:
+async def loopback(script: Script, reactor: Reactor | None = None, host: str = "127.0.0.1") -> AsyncIterator[Loopback]:
     """Server and client for the time of the block. The client uses kernel stamps."""
     reactor = reactor or Reactor()
-    async with serving(script, lambda: reactor.reads) as server, trio.open_nursery() as nursery:
+    async with serving(script, lambda: reactor.reads, host) as server, trio.open_nursery() as nursery:
         nursery.start_soon(reactor.run)
         pool = Pool(reactor, server.address, kernel_stamps=True)
         async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:

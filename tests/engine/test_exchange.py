@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import socket
 import zlib
@@ -40,6 +41,7 @@ from tests.engine.scripted import (
     replying,
     response,
     say,
+    stall,
     stop,
     stream,
     until,
@@ -339,7 +341,7 @@ async def test_a_timeout_keeps_the_stamps_it_got() -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send_apart(STREAM_HEAD, chunk(ROLE), chunk(say("One")), chunk(say(" two")))
-        await reactor.fire()
+        await reactor.fire(reactor.timers[0])
         await peer.request()
 
     reactor = ManualReactor()
@@ -457,6 +459,37 @@ async def test_a_request_that_is_sent_again_counts_from_the_second_time() -> Non
     assert again.connect_ns > 0
     assert (again.sent_ns or 0) > (first.done_ns or 0)
     assert_in_order(again)
+
+
+# What is left.
+
+
+@pytest.mark.parametrize(
+    ("script", "requests", "outcome"),
+    [
+        (replying(ANSWER), 1000, Outcome.OK),
+        (replying(failed("500 No", b"no")), 100, Outcome.HTTP_STATUS),
+        (replying(b"garbage"), 100, Outcome.MALFORMED),
+        (breaking_off(STREAM_HEAD, reset=False), 100, Outcome.RESET),
+        (breaking_off(STREAM_HEAD, reset=True), 100, Outcome.RESET),
+        (stall, 20, Outcome.TIMEOUT),
+    ],
+    ids=["answered", "failed", "malformed", "broken off", "reset", "timeout"],
+)
+@in_trio
+async def test_a_request_leaves_nothing_to_the_collector(script: Script, requests: int, outcome: Outcome) -> None:
+    """Automatic collection is off during a round: what only the collector can free is as good as leaked."""
+    timeout_ns = NS_PER_MS if script is stall else NS_PER_S
+    async with loopback(script) as there:
+        assert (await ask(there, timeout_ns=timeout_ns)).timeline.outcome is outcome
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(requests):
+                await ask(there, timeout_ns=timeout_ns)
+            assert gc.collect() < 50
+        finally:
+            gc.enable()
 
 
 # What is sent.

@@ -336,6 +336,18 @@ def test_secrets_that_the_server_repeats_are_masked(status: int, body: bytes) ->
     assert "****" in str(timeline.error)
 
 
+def test_secrets_are_masked_in_transcripts_too_however_they_are_cut() -> None:
+    transcript = Transcript(payloads=[])
+    observer = watch(say("key: sk-12"), say("34567."), b"data: \xff sk-1234567\n\n", transcript=transcript)
+    finish(observer)
+    observer.scrub(["sk-1234567"])
+    assert "".join(transcript.text) == "key: ****."
+    assert transcript.event_ns == [3000, 4000]
+    assert transcript.payloads is not None
+    assert [at_ns for at_ns, _ in transcript.payloads] == [3000, 4000]
+    assert not any(b"sk-1234567" in payload for _, payload in transcript.payloads)
+
+
 def test_scrubbing_a_success_does_nothing() -> None:
     observer = watch(say("a"), stop())
     finish(observer)

@@ -7,8 +7,9 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from itertools import groupby
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import trio
@@ -179,16 +180,22 @@ async def test_without_a_kernel_stamp_it_is_the_time_of_the_read(pair: MakePair)
 
 
 @in_trio
-async def test_sent_is_before_the_first_byte_can_have_arrived() -> None:
-    with tcp_pair() as (line, peer):
-        other = Line(peer)
-        stamp_receives(peer)
-        peer.setblocking(False)
-        async with running(Reactor(), line, other) as reactor:
-            before_ns = now_ns()
+async def test_sent_is_before_the_first_byte_is_written() -> None:
+    class Watched(socket.socket):
+        writing_ns = 0
+
+        def send(self, *arguments: Any) -> int:
+            self.writing_ns = now_ns()
+            return super().send(*arguments)
+
+    with local_pair() as (line, peer), Watched(fileno=os.dup(line.sock.fileno())) as watched:
+        line.sock = watched
+        async with running(Reactor(), line) as reactor:
+            asked_ns = now_ns()
             reactor.send(line, b"hello")
-            await until(lambda: bool(other.heard))
-        assert before_ns <= line.stamp("sent") <= other.stamp("receive") + OFFSET_ERROR_NS
+            await until(lambda: bool(line.heard))
+        assert asked_ns <= line.stamp("sent") <= watched.writing_ns
+        assert peer.recv(100) == b"hello"
 
 
 # Receiving.
@@ -261,11 +268,14 @@ async def test_a_forgotten_channel_hears_nothing() -> None:
         assert line.heard == []
 
 
+@pytest.mark.parametrize("begun", [False, True], ids=["queued", "partly sent"])
 @in_trio
-async def test_what_was_to_be_sent_does_not_go_to_the_next_socket_of_that_number() -> None:
-    with local_pair() as (gone, _), local_pair() as (line, peer):
+async def test_what_was_to_be_sent_does_not_go_to_the_next_socket_of_that_number(begun: bool) -> None:
+    with tcp_pair() as (gone, _), tcp_pair() as (line, peer):
         async with running(Reactor(), gone) as reactor:
-            reactor.send(gone, b"for another")
+            reactor.send(gone, BIG)
+            if begun:
+                await until(lambda: reactor.is_sending(gone))
             reactor.forget(gone)
             number = gone.sock.fileno()
             gone.sock.close()
@@ -273,6 +283,7 @@ async def test_what_was_to_be_sent_does_not_go_to_the_next_socket_of_that_number
                 line.sock.close()
                 line.sock = same_number
                 reactor.watch(line)
+                assert not reactor.is_sending(line)
                 reactor.send(line, b"for you")
                 await until(lambda: bool(line.heard))
                 reactor.forget(line)
@@ -342,14 +353,36 @@ async def test_held_sends_wait_for_the_release() -> None:
             reactor.hold()
             for number in range(3):
                 reactor.send(line, b"%d" % number)
+            for _ in range(WAKE_UPS_BETWEEN_DRAINS * 3):
+                reactor.wake(trio.Event())
             ear_peer.send(b"x")
             await until(lambda: bool(ear.heard))
-            reactor.wake(trio.Event())
             await a_turn(reactor)
             assert (reactor.queued, line.heard) == (3, [])
             reactor.release()
             await until(lambda: reactor.queued == 0)
         assert peer.recv(100) == b"012"
+
+
+@in_trio
+async def test_while_it_holds_it_rests() -> None:
+    class Steps(trio.abc.Instrument):
+        taken = 0
+
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            self.taken += task.name.endswith("Reactor.run")
+
+    with local_pair() as (line, _):
+        async with running(Reactor(), line) as reactor:
+            reactor.hold()
+            reactor.send(line, b"x")
+            await a_turn(reactor)
+            steps = Steps()
+            trio.lowlevel.add_instrument(steps)
+            for _ in range(100):
+                await trio.lowlevel.checkpoint()
+            trio.lowlevel.remove_instrument(steps)
+        assert steps.taken <= 1
 
 
 @in_trio
@@ -460,7 +493,7 @@ def test_exactly_those_fire_that_are_due_and_not_cancelled(plan: list[tuple[int,
     fired: list[int] = []
     added: list[tuple[Timer, bool]] = []
     for deadline_ns, cancelled in plan:
-        timer = Timer(deadline_ns, lambda deadline_ns=deadline_ns: fired.append(deadline_ns))  # type: ignore[misc]
+        timer = Timer(deadline_ns, partial(fired.append, deadline_ns))
         timers.add(timer)
         added.append((timer, cancelled))
     timers.add(Timer(now_ns() + HOUR_NS, lambda: fired.append(-1)))

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import gc
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -102,9 +103,16 @@ async def at_once() -> int:
     return now_ns()
 
 
-async def run(planned: Round, script: Script, **changes: Any) -> tuple[Server, Tally]:
-    """Runs the round from beginning to end against the script; changes are of the Client."""
+@asynccontextmanager
+async def working(planned: Round, script: Script, **changes: Any) -> AsyncIterator[tuple[Server, Worker]]:
+    """A server that follows the script, and a worker for the round; changes are of the worker's Client."""
     async with serving(script) as server, open_worker(NUMBER, client_of(server, **changes), planned.shared) as worker:
+        yield server, worker
+
+
+async def run(planned: Round, script: Script, **changes: Any) -> tuple[Server, Tally]:
+    """Runs the round from beginning to end."""
+    async with working(planned, script, **changes) as (server, worker):
         await worker.warm(planned.order.lanes)
         tally = await worker.run_round(planned.order, at_once)
     return server, tally
@@ -113,10 +121,9 @@ async def run(planned: Round, script: Script, **changes: Any) -> tuple[Server, T
 class Crowd:
     """A script that answers a request once all lanes wait for an answer, or all requests that are left."""
 
-    def __init__(self, lanes: int, total: int, answer: bytes = ANSWER) -> None:
+    def __init__(self, lanes: int, total: int) -> None:
         self.lanes = lanes
         self.left = total
-        self.answer = answer
         self.waiting = 0
         self.most = 0
 
@@ -127,7 +134,7 @@ class Crowd:
             await until(lambda: self.waiting >= min(self.lanes, self.left))
             self.waiting -= 1
             self.left -= 1
-            await peer.send(self.answer)
+            await peer.send(ANSWER)
 
 
 # A whole round.
@@ -235,10 +242,9 @@ async def test_the_first_wave_waits_with_everything_prepared_until_the_start(pla
         starts.append(now_ns() + 2 * NS_PER_MS)
         return starts[0]
 
-    async with serving(replying(ANSWER)) as server:
-        async with open_worker(NUMBER, client_of(server), planned.shared) as worker:
-            await worker.warm(3)
-            await worker.run_round(planned.order, start)
+    async with working(planned, replying(ANSWER)) as (server, worker):
+        await worker.warm(3)
+        await worker.run_round(planned.order, start)
     assert len(starts) == 1
     assert all((row.sent_ns or 0) >= starts[0] for row in planned.rows())
 
@@ -250,16 +256,15 @@ async def test_a_start_that_is_past_lets_go_at_once(plan: PlanRound) -> None:
     async def start() -> int:
         return 1
 
-    async with serving(replying(ANSWER)) as server:
-        async with open_worker(NUMBER, client_of(server), planned.shared) as worker:
-            await worker.run_round(planned.order, start)
+    async with working(planned, replying(ANSWER)) as (_, worker):
+        await worker.run_round(planned.order, start)
     assert planned.outcomes() == [Outcome.OK] * 3
 
 
 @in_trio
 async def test_connections_are_opened_before_the_round_and_kept_for_the_next(plan: PlanRound) -> None:
     planned = plan(8, 4)
-    async with serving(Crowd(4, 16)) as server, open_worker(NUMBER, client_of(server), planned.shared) as worker:
+    async with working(planned, replying(ANSWER)) as (server, worker):
         for _ in range(2):
             planned.lay_out()
             await worker.warm(4)
@@ -269,8 +274,31 @@ async def test_connections_are_opened_before_the_round_and_kept_for_the_next(pla
         assert (worker.opened, server.connections) == (4, 4)
         assert worker.reads >= 16
         assert worker.voided_stamps == 0
-    await_closed = server
-    assert await_closed.connections == 4
+
+
+@in_trio
+async def test_a_server_that_says_when_it_closes_costs_connections_but_no_request(plan: PlanRound) -> None:
+    """As llama.cpp does: it tells the same `max` each time and closes after so many."""
+
+    async def close_after_three(peer: Peer) -> None:
+        for _ in range(3):
+            await peer.request()
+            await peer.send(ANSWER.replace(b"\r\n", b"\r\nKeep-Alive: timeout=5, max=3\r\n", 1))
+
+    planned = plan(10, 1)
+    server, _ = await run(planned, close_after_three)
+    assert planned.outcomes() == [Outcome.OK] * 10
+    assert [row.connect_ns > 0 for row in planned.rows()] == [index in (3, 6, 9) for index in range(10)]
+    assert {row.resent for row in planned.rows()} == {0}
+    assert (server.connections, len(server.requests)) == (4, 10)
+
+
+@in_trio
+async def test_a_round_that_was_stopped_before_it_began_opens_nothing(plan: PlanRound) -> None:
+    planned = plan(3, 3)
+    planned.shared.board.stop()
+    server, _ = await run(planned, replying(ANSWER))
+    assert (server.connections, planned.rows()) == (0, [])
 
 
 @in_trio
@@ -296,20 +324,15 @@ async def test_a_stop_cuts_off_what_is_in_flight(plan: PlanRound) -> None:
                 await peer.send(STREAM_HEAD + chunk(say("One")))
 
     planned = plan(20, 2)
-    tallies: list[Tally] = []
 
-    async def run_round(worker: Worker) -> None:
-        tallies.append(await worker.run_round(planned.order, at_once))
+    async def stop(worker: Worker) -> None:
+        await until(lambda: len(server.requests) == 5)
+        worker.stop()
 
-    async with serving(answer_three) as server:
-        async with open_worker(NUMBER, client_of(server), planned.shared) as worker, trio.open_nursery() as nursery:
-            nursery.start_soon(run_round, worker)
-            await until(lambda: len(server.requests) == 5)
-            reads = worker.reads
-            await until(lambda: worker.reads >= reads)
-            worker.stop()
-    assert planned.outcomes() == [Outcome.OK] * 3 + [Outcome.CUT_OFF] * 2
-    assert tallies[0].outcomes == {Outcome.OK: 3, Outcome.CUT_OFF: 2}
+    async with working(planned, answer_three) as (server, worker), trio.open_nursery() as nursery:
+        nursery.start_soon(stop, worker)
+        tally = await worker.run_round(planned.order, at_once)
+    assert Counter(planned.outcomes()) == tally.outcomes == {Outcome.OK: 3, Outcome.CUT_OFF: 2}
     assert len(planned.shared.tickets.drawn()) == len(server.requests) == 5
     assert all(row.sent_ns is not None and row.done_ns is not None for row in planned.rows())
 
@@ -323,7 +346,7 @@ async def test_a_stop_before_the_start_sends_nothing(plan: PlanRound) -> None:
         await trio.sleep_forever()
         raise AssertionError
 
-    async with serving(stall) as server, open_worker(NUMBER, client_of(server), planned.shared) as worker:
+    async with working(planned, stall) as (server, worker):
         await worker.run_round(planned.order, start)
     assert server.requests == []
     assert [(row.outcome, row.sent_ns) for row in planned.rows()] == [(Outcome.CUT_OFF, None)] * 2
@@ -332,7 +355,7 @@ async def test_a_stop_before_the_start_sends_nothing(plan: PlanRound) -> None:
 @in_trio
 async def test_a_stop_between_rounds_does_nothing(plan: PlanRound) -> None:
     planned = plan(2, 1)
-    async with serving(replying(ANSWER)) as server, open_worker(NUMBER, client_of(server), planned.shared) as worker:
+    async with working(planned, replying(ANSWER)) as (_, worker):
         worker.stop()
         await worker.run_round(planned.order, at_once)
         worker.stop()
@@ -367,7 +390,7 @@ async def test_once_the_board_says_stop_nobody_draws_but_what_is_in_flight_is_fi
 @in_trio
 async def test_a_round_in_which_the_first_answers_all_refuse_stops(plan: PlanRound, answer: bytes, kind: int) -> None:
     planned = plan(100, 4)
-    server, _ = await run(planned, Crowd(4, 100, answer))
+    server, _ = await run(planned, replying(answer))
     assert planned.shared.board.stopped
     assert planned.shared.board.all_refused(4) == kind
     # Those of the other three lanes were in flight when the fourth answer came.
@@ -418,23 +441,24 @@ async def test_a_debug_log_has_a_line_for_each_request(plan: PlanRound, tmp_path
         assert "[DONE]" in (folder / "session_0.log").read_text()
 
 
+@pytest.mark.parametrize("debug", ["lines", "payloads"])
 @pytest.mark.parametrize(
     "answer",
-    [REFUSED, stream(event({"error": {"message": "no such key: sk-1234567"}}))],
+    [REFUSED, stream(say("key: "), say("sk-1234567"), event({"error": {"message": "no such key: sk-1234567"}}))],
     ids=["status", "stream"],
 )
 @in_trio
-async def test_secrets_that_the_server_repeats_are_in_no_message(
-    plan: PlanRound, tmp_path: Path, answer: bytes
+async def test_secrets_that_the_server_repeats_are_nowhere(
+    plan: PlanRound, tmp_path: Path, answer: bytes, debug: str
 ) -> None:
-    planned = plan(2, 1, transcripts=tmp_path / "transcripts", debug_log=tmp_path / "round.log")
-    _, tally = await run(
-        planned, replying(answer), keep_transcripts=True, debug="lines", secrets=("sk-1234567", "other")
-    )
+    planned = plan(1, 1, transcripts=tmp_path / "transcripts", debug_log=tmp_path / "round.log")
+    secrets = ("sk-1234567", "other")
+    _, tally = await run(planned, replying(answer), keep_transcripts=True, debug=debug, secrets=secrets)
     messages = [*tally.examples.values(), *(str(row.error) for row in planned.rows())]
     assert all(message.endswith("no such key: ****") for message in messages)
-    for path in tmp_path.iterdir():
-        assert b"sk-1234567" not in path.read_bytes()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == (3 if debug == "lines" else 4)
+    assert not any(b"sk-1234567" in path.read_bytes() for path in files)
 
 
 # Housekeeping.
@@ -458,9 +482,13 @@ async def test_automatic_collection_is_off_during_a_round_only(plan: PlanRound) 
 async def test_a_worker_leaves_no_descriptor_behind(plan: PlanRound) -> None:
     planned = plan(20, 5)
     async with serving(replying(ANSWER)) as server:
-        before = len(os.listdir("/proc/self/fd"))
+        before = count_descriptors()
         async with open_worker(NUMBER, client_of(server), planned.shared) as worker:
             await worker.warm(5)
             await worker.run_round(planned.order, at_once)
         await until(lambda: server.open_connections == 0)
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert count_descriptors() == before
+
+
+def count_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fluxperf.api import APIS, ChatOptions
+from fluxperf.clock import now_ns
 from fluxperf.engine.board import Board, Column
 from fluxperf.engine.bodies import BodyWriter, Prepared, Tickets
 from fluxperf.engine.exchange import make_template
@@ -55,8 +56,13 @@ class Ground:
         return list(Spooled([self.spool(worker)], from_row))
 
     def watch(self, look: Callable[[], bool] = lambda: False) -> Watch:
-        """A parent that asks `look` whether to stop."""
-        return Watch(tick=lambda: None, stop_asked=look, wake_fd=self.wake_fd)
+        """A parent that asks `look` whether to stop, and gives up a round that does not end."""
+        deadline_ns = now_ns() + TIMEOUT_NS
+
+        def tick() -> None:
+            assert now_ns() < deadline_ns, "the round does not come to its end"
+
+        return Watch(tick=tick, stop_asked=look, wake_fd=self.wake_fd)
 
     def is_stuck(self) -> bool:
         """Whether only requests without end are left."""
