@@ -131,6 +131,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted")
         return 130
+    except ModuleNotFoundError as error:
+        _complain(f"the Python package {error.name!r} is missing: pip install -r requirements.txt")
+        return UsageError.exit_code
     except Exception as error:  # the outermost boundary: whatever it is, it is our failure
         _complain(f"internal error: {type(error).__name__}: {error}; the traceback is in {_write_traceback(error)}")
         return RunFailed.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import re
 from collections.abc import Iterable
@@ -44,12 +45,17 @@ def secrets_in_header(name: str, text: str) -> list[str]:
 
 
 def secrets_in_url(url: str) -> list[str]:
-    """The password in a URL, as it stands there and as it is meant, and what stands in query parameters for keys."""
+    """The password in a URL, in each form that it takes, and what stands in query parameters for keys."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return []
-    password = [parts.password, unquote(parts.password)] if parts.password else []
+    password = []
+    if parts.password:
+        # As it stands, as it is meant, and as it is sent (RFC 7617).
+        plain = unquote(parts.password)
+        sent = base64.b64encode(f"{unquote(parts.username or '')}:{plain}".encode()).decode("ascii")
+        password = [parts.password, plain, sent]
     return password + [text for name, text in parse_qsl(parts.query) if looks_secret(name) and text]
 
 

@@ -67,7 +67,7 @@ def claim(path: Path, *, overwrite: bool) -> tuple[OutputDirectory, str | None]:
         _check_writable(real)
         _check_unused(real)
         said = None
-        if _holds_run(real):
+        if _run_files(real):
             said = _remove_run(real) if overwrite else _move_away(real)
         real.mkdir(parents=True, exist_ok=True)
         output = OutputDirectory(real)
@@ -79,6 +79,13 @@ def claim(path: Path, *, overwrite: bool) -> tuple[OutputDirectory, str | None]:
             f"--output-dir {path} cannot be written to: {error.strerror or error}; choose another directory"
         ) from error
     return output, said
+
+
+def check_free(option: str, path: Path) -> None:
+    """Raises UsageError unless files can be made in `path` and no other run makes some there. Touches nothing."""
+    real = Path(os.path.realpath(path))
+    check_place(option, real)
+    _check_unused(real)
 
 
 def check_place(option: str, path: Path) -> None:
@@ -116,14 +123,21 @@ def _check_unused(path: Path) -> None:
         os.close(lock)
 
 
-def _holds_run(path: Path) -> bool:
-    return path.is_dir() and ((path / SPOOL).exists() or any(any(path.glob(pattern)) for pattern in RUN_FILES))
+def _run_files(path: Path) -> list[Path]:
+    """What a run leaves in its directory, as far as it is there."""
+    return [file for pattern in (SPOOL, *RUN_FILES) for file in path.glob(pattern)]
 
 
 def _move_away(path: Path) -> str:
+    """Renames the directory. Of one that we stand in, with who knows what else in it, only the run's files move."""
     target = _free_name(path.with_name(f"{path.name}.{_started_at(path)}"))
     try:
-        path.rename(target)
+        if Path.cwd().is_relative_to(path):
+            target.mkdir()
+            for file in _run_files(path):
+                file.rename(target / file.name)
+        else:
+            path.rename(target)
     except OSError as error:
         raise UsageError(
             f"--output-dir {path} holds an earlier run and cannot be renamed ({error.strerror}): "
@@ -133,10 +147,11 @@ def _move_away(path: Path) -> str:
 
 
 def _remove_run(path: Path) -> str:
-    for pattern in RUN_FILES:
-        for file in path.glob(pattern):
+    for file in _run_files(path):
+        if file.is_dir():
+            shutil.rmtree(file)
+        else:
             file.unlink()
-    shutil.rmtree(path / SPOOL, ignore_errors=True)
     return f"replacing the earlier run in {path}"
 
 

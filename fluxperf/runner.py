@@ -26,7 +26,7 @@ from fluxperf.launch.limits import raise_descriptor_limit
 from fluxperf.launch.signals import Signals
 from fluxperf.masking import mask_fields, mask_url
 from fluxperf.model import Comparison, RoundResult, RunResult, Slo
-from fluxperf.output import OutputDirectory, check_place, claim
+from fluxperf.output import OutputDirectory, check_free, check_place, claim
 from fluxperf.plan.planner import LevelPlan, PlanRequest, plan_levels
 from fluxperf.plan.settings import Settings
 from fluxperf.plan.slo import load_slo
@@ -62,11 +62,11 @@ def run(settings: Settings) -> int:
         signals = stack.enter_context(Signals().installed())
         voice = Voice(quiet=settings.quiet)
         plan = draw_up(settings, stack, voice)
+        site = stack.enter_context(find_site(settings, voice.say))
         output, said = claim(Path(settings.output_dir), overwrite=settings.overwrite)
         stack.callback(output.clean)
         if said is not None:
             voice.say(said)
-        site = stack.enter_context(find_site(settings, voice.say))
         preparation = prepare_bodies(plan, site, voice)
         ledger = Ledger(plan, site, output, voice)
         run_levels(plan, ledger, preparation, signals)
@@ -76,6 +76,7 @@ def run(settings: Settings) -> int:
 def draw_up(settings: Settings, stack: ExitStack, voice: Voice) -> RunPlan:
     """Reads and checks everything that is on this machine. Raises UsageError."""
     find_key(settings)
+    check_free("--output-dir", Path(settings.output_dir))
     if settings.debug or settings.debug_verbose:
         check_place("--debug-log-dir", Path(settings.debug_log_dir))
     slo = load_slo(settings.slo_file) if settings.slo_file is not None else None
@@ -227,8 +228,10 @@ class Voice:
         try:
             sys.stdout.write(text + "\n")
             sys.stdout.flush()
-        except BrokenPipeError:
+        except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not isinstance(error, BrokenPipeError):
+                self.say(f"cannot write to stdout ({error.strerror}); the results are in the output directory")
 
     def progress(self, settings: Settings) -> Progress:
         """How progress is shown."""
@@ -269,7 +272,7 @@ def describe_environment() -> Mapping[str, Any]:
     return {
         "fluxperf": __version__,
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": " ".join((os.uname().sysname, os.uname().release, os.uname().machine)),
         "cores": os.cpu_count(),
         "usable_cores": len(os.sched_getaffinity(0)),
         "libraries": {name: _version(name) for name in LIBRARIES},

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from fluxperf import __version__
 from fluxperf.engine.preflight import find_address, list_models
@@ -98,6 +99,8 @@ def _look_at(endpoint: str, key: str | None, settings: Settings, say: Say) -> Si
     in_headers = [secret for name, text in settings.header for secret in secrets_in_header(name, text)]
     secrets = tuple({text for text in (key, *in_headers, *secrets_in_url(endpoint)) if text})
     headers = make_headers(settings, key)
+    if key is not None and urlsplit(endpoint).username:
+        say("the user and password in the URL of the endpoint are sent in place of the API key")
     address = find_address(endpoint)
     model, model_from = _find_model(endpoint, headers, settings.model)
     return Site(endpoint, address, headers, model, model_from, secrets)

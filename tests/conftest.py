@@ -6,10 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from fluxperf.model import Outcome, Timeline
 
 MS = 1_000_000
+
+# A limit on the time of an example would be an assertion about the machine.
+settings.register_profile("fluxperf", deadline=None)
+settings.load_profile("fluxperf")
 
 
 def make_request(**changes: Any) -> Timeline:

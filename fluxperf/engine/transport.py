@@ -234,7 +234,7 @@ class Pool:
                 raise first from None
 
     async def _open_idle(self) -> None:
-        self.give(await self.open())
+        self._idle[await self.open()] = None
 
     def close(self) -> None:
         """Closes the idle connections."""

@@ -184,10 +184,12 @@ async def open_worker(number: int, client: Client, shared: Shared) -> AsyncItera
     reactor = Reactor()
     pool = Pool(reactor, client.address, kernel_stamps=client.kernel_stamps)
     http = httpx.AsyncClient(transport=Transport(pool), trust_env=False)
-    async with http, trio.open_nursery() as nursery:
-        nursery.start_soon(reactor.run)
-        try:
-            yield Worker(number, client, shared, pool, http)
-        finally:
-            nursery.cancel_scope.cancel()
-    reactor.close()
+    try:
+        async with http, trio.open_nursery() as nursery:
+            nursery.start_soon(reactor.run)
+            try:
+                yield Worker(number, client, shared, pool, http)
+            finally:
+                nursery.cancel_scope.cancel()
+    finally:
+        reactor.close()
