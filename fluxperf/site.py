@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from fluxperf import __version__
+from fluxperf.engine.pool import Address
 from fluxperf.engine.preflight import find_address, list_models
-from fluxperf.engine.transport import Address
 from fluxperf.errors import UsageError
 from fluxperf.masking import mask_url, secrets_in_header, secrets_in_url
 from fluxperf.plan.settings import Fault, Settings, check_header_value

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import httpx
 
-from fluxperf.engine.transport import CONNECT_TIMEOUT_S, Address
+from fluxperf.engine.pool import CONNECT_TIMEOUT_S, Address
 from fluxperf.errors import ServerUnreachable
 
 MODELS_TIMEOUT_S = 10.0

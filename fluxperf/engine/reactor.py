@@ -8,7 +8,6 @@ knows channels and bytes; it knows no HTTP.
 
 from __future__ import annotations
 
-import heapq
 import os
 import select
 import socket
@@ -18,7 +17,8 @@ from typing import Protocol
 
 import trio
 
-from fluxperf.clock import STAMP_SPACE, StampClock, TimerFd, now_ns, realtime_stamp_ns
+from fluxperf.clock import STAMP_SPACE, StampClock, now_ns, realtime_stamp_ns
+from fluxperf.engine.timers import Timer, Timers
 
 READ_BYTES = 16_384
 POLLED_AT_ONCE = 64
@@ -48,67 +48,6 @@ class Channel(Protocol):
 
 # What one read gave: the data or how it failed, and the kernel's stamp or, where it gave none, the time of the read.
 Arrival = tuple[Channel, bytes | OSError, "list[tuple[int, int, bytes]] | int"]
-
-
-class Timer:
-    """A callback that is due at a time; see `Reactor.call_at`."""
-
-    __slots__ = ("callback", "deadline_ns")
-
-    def __init__(self, deadline_ns: int, callback: Callable[[], None]) -> None:
-        self.deadline_ns = deadline_ns
-        self.callback: Callable[[], None] | None = callback
-
-    def __lt__(self, other: Timer) -> bool:
-        return self.deadline_ns < other.deadline_ns
-
-
-class Timers:
-    """A heap of timers over one timerfd. Cancelled ones are swept out before they outnumber the living."""
-
-    __slots__ = ("_armed_ns", "_cancelled", "_heap", "fd")
-
-    def __init__(self) -> None:
-        self.fd = TimerFd()
-        self._heap: list[Timer] = []
-        self._armed_ns: int | None = None
-        self._cancelled = 0
-
-    def add(self, timer: Timer) -> None:
-        """Schedules it."""
-        heapq.heappush(self._heap, timer)
-        self._arm()
-
-    def cancel(self, timer: Timer) -> None:
-        """Makes sure that it does not fire; a timer that has fired is left alone."""
-        if timer.callback is None:
-            return
-        timer.callback = None
-        self._cancelled += 1
-        if self._cancelled > 64 and self._cancelled * 2 > len(self._heap):
-            self._heap = [timer for timer in self._heap if timer.callback is not None]
-            heapq.heapify(self._heap)
-            self._cancelled = 0
-
-    def fire(self) -> None:
-        """Calls what is due."""
-        self.fd.clear()
-        self._armed_ns = None
-        now = now_ns()
-        while self._heap and self._heap[0].deadline_ns <= now:
-            timer = heapq.heappop(self._heap)
-            callback, timer.callback = timer.callback, None
-            if callback is None:
-                self._cancelled -= 1
-            else:
-                callback()
-        self._arm()
-
-    def _arm(self) -> None:
-        # Only ever moved forward: firing early costs one look at the heap, re-arming for each request a system call.
-        if self._heap and (self._armed_ns is None or self._heap[0].deadline_ns < self._armed_ns):
-            self._armed_ns = self._heap[0].deadline_ns
-            self.fd.arm(self._armed_ns)
 
 
 class Reactor:

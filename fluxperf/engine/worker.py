@@ -20,9 +20,10 @@ from fluxperf.engine.bodies import Bodies, Prepared, Tickets
 from fluxperf.engine.exchange import Template, perform
 from fluxperf.engine.lifelog import LifeLog
 from fluxperf.engine.observer import Observer, Transcript
+from fluxperf.engine.pool import Address, Pool
 from fluxperf.engine.reactor import Reactor
 from fluxperf.engine.recorder import Recorder
-from fluxperf.engine.transport import Address, Pool, Transport
+from fluxperf.engine.transport import Transport
 from fluxperf.model import Slo, Timeline
 from fluxperf.tally import Tally
 

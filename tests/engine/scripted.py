@@ -19,9 +19,11 @@ from typing import Any, ParamSpec, TypeAlias
 import httpx
 import trio
 
-from fluxperf.engine.reactor import Reactor, Timer
+from fluxperf.engine.pool import Address, Pool
+from fluxperf.engine.reactor import Reactor
 from fluxperf.engine.sink import Headers, Sink
-from fluxperf.engine.transport import Address, Pool, Transport
+from fluxperf.engine.timers import Timer
+from fluxperf.engine.transport import Transport
 
 PATIENCE_S = 10
 

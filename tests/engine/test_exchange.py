@@ -16,7 +16,8 @@ import trio
 from fluxperf.api import APIS
 from fluxperf.engine.exchange import make_template, perform
 from fluxperf.engine.observer import NOT_A_STREAM, Observer
-from fluxperf.engine.transport import Address, Pool, Transport
+from fluxperf.engine.pool import Address, Pool
+from fluxperf.engine.transport import Transport
 from fluxperf.model import Outcome
 from fluxperf.model.timeline import Timeline
 from fluxperf.units import NS_PER_MS, NS_PER_S

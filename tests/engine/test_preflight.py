@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from fluxperf.engine import preflight
+from fluxperf.engine.pool import Address
 from fluxperf.engine.preflight import find_address, list_models
-from fluxperf.engine.transport import Address
 from fluxperf.errors import ServerUnreachable
 from tests.engine.scripted import has_ipv6, response
 

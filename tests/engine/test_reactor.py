@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluxperf.clock import StampClock, kernel_stamps_work, now_ns, stamp_receives
-from fluxperf.engine.reactor import SENDS_BETWEEN_DRAINS, WAKE_UPS_BETWEEN_DRAINS, Reactor, Timer, Timers
+from fluxperf.engine.reactor import SENDS_BETWEEN_DRAINS, WAKE_UPS_BETWEEN_DRAINS, Reactor
+from fluxperf.engine.timers import Timer, Timers
 from fluxperf.units import NS_PER_MS, NS_PER_S
 from tests.engine.scripted import in_trio, until
 

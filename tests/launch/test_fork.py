@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fluxperf.clock import now_ns
-from fluxperf.engine.transport import Address
+from fluxperf.engine.pool import Address
 from fluxperf.errors import RunFailed, ServerUnreachable
 from fluxperf.launch import fork
 from fluxperf.launch.fork import START_DELAY_NS, Death, forked
