@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import difflib
 import io
+import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 from fluxperf import __version__
-from fluxperf.errors import FluxPerfError, NotYetError, RunFailed, UsageError
+from fluxperf.errors import FluxPerfError, Interrupted, NotYetError, RunFailed, UsageError
 
 USAGE = """FluxPerf: how much does the cache of an OpenAI-compatible LLM server help, and can the number be trusted?
 
@@ -126,6 +128,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return serve_mock(words[1:])
         return _run(words)
     except FluxPerfError as error:
+        if isinstance(error, Interrupted):  # all is written: a further signal shall not change the exit code
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
@@ -255,12 +259,20 @@ def _is_option(word: str) -> bool:
 
 def secrets_in(words: Sequence[str]) -> list[str]:
     """What on the command line nobody else on this machine should read."""
-    from fluxperf.masking import secrets_in_header, secrets_in_url
+    from fluxperf.masking import secrets_in_header, secrets_in_json, secrets_in_url
 
     headers = [text.partition(":") for text in _given(words, "--header")]
     in_headers = [secret for name, _, text in headers for secret in secrets_in_header(name, text.strip())]
     in_urls = [secret for url in _given(words, "--endpoint") for secret in secrets_in_url(url)]
-    return _given(words, "--api-key") + in_headers + in_urls
+    in_bodies = [secret for text in _given(words, "--extra-body") for secret in secrets_in_json(_as_json(text))]
+    return _given(words, "--api-key") + in_headers + in_urls + in_bodies
+
+
+def _as_json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _given(words: Sequence[str], name: str) -> list[str]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import ctypes
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 MASK = "****"
 CUT = "..."
 LEAST_TOLD = 3  # so much of the beginning of a secret is no secret: "sk-"
+SHORTEST_SECRET = 6
 _SECRET_NAME = re.compile(r"auth|key|token|secret|passw|cookie|credential|signature", re.IGNORECASE)
 # Names that hold one of these words and are no secrets.
 _HARMLESS_NAME = re.compile(r"max_.*tokens|min_.*tokens|_tokens$|tokenizer", re.IGNORECASE)
@@ -39,6 +41,24 @@ def mask_fields(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {name: MASK if looks_secret(name) else text for name, text in fields}
 
 
+def mask_json(value: Any) -> Any:
+    """A JSON value with the texts masked that go by a name that looks secret, at any depth."""
+    if isinstance(value, Mapping):
+        return {
+            name: MASK if looks_secret(name) and isinstance(entry, str) else mask_json(entry)
+            for name, entry in value.items()
+        }
+    return [mask_json(entry) for entry in value] if isinstance(value, list) else value
+
+
+def secrets_in_json(value: Any) -> list[str]:
+    """The texts that `mask_json` masks."""
+    if isinstance(value, Mapping):
+        own = [entry for name, entry in value.items() if looks_secret(name) and isinstance(entry, str) and entry]
+        return own + [secret for entry in value.values() for secret in secrets_in_json(entry)]
+    return [secret for entry in value for secret in secrets_in_json(entry)] if isinstance(value, list) else []
+
+
 def secrets_in_header(name: str, text: str) -> list[str]:
     """What of a header is secret: of one by such a name the value, and the value without a scheme such as Bearer."""
     return [text, text.rpartition(" ")[2]] if looks_secret(name) and text else []
@@ -64,7 +84,8 @@ def scrub(text: str, secrets: Iterable[str]) -> str:
 
     Where a long text was cut, which three dots at its end show, the beginning of a secret may be all that was left.
     """
-    secrets = sorted(secrets, key=len, reverse=True)  # one may hold another
+    # One may hold another. Placeholders such as "x" or "none" are no secrets, and stand in every text.
+    secrets = sorted((secret for secret in secrets if len(secret) >= SHORTEST_SECRET), key=len, reverse=True)
     for secret in secrets:
         text = text.replace(secret, MASK)
     shown = text.removesuffix(CUT)

@@ -21,10 +21,10 @@ from fluxperf.api import APIS, ChatOptions
 from fluxperf.clock import stamped_socket
 from fluxperf.engine.preparation import Encoding, Preparation, prepare
 from fluxperf.errors import FluxPerfError, Interrupted, RunFailed
-from fluxperf.launch.fork import forked
+from fluxperf.launch.fork import Team, forked
 from fluxperf.launch.limits import raise_descriptor_limit
 from fluxperf.launch.signals import Signals
-from fluxperf.masking import mask_fields, mask_url
+from fluxperf.masking import mask_fields, mask_json, mask_url
 from fluxperf.model import Comparison, RoundResult, RunResult, Slo
 from fluxperf.output import OutputDirectory, check_free, check_place, claim
 from fluxperf.plan.planner import LevelPlan, PlanRequest, plan_levels
@@ -98,8 +98,9 @@ def draw_up(settings: Settings, stack: ExitStack, voice: Voice) -> RunPlan:
     if kernel_stamps:
         stack.enter_context(stamped_socket())
     most = max(min(level.concurrency, len(level.sample)) for level in levels)
-    raise_descriptor_limit(most)
-    return RunPlan(settings, dataset, slo, levels, count_workers(settings, most), kernel_stamps)
+    workers = count_workers(settings, most)
+    raise_descriptor_limit(-(-most // workers))
+    return RunPlan(settings, dataset, slo, levels, workers, kernel_stamps)
 
 
 def count_workers(settings: Settings, most_in_flight: int) -> int:
@@ -140,8 +141,8 @@ def run_levels(plan: RunPlan, ledger: Ledger, preparation: Preparation, signals:
         plan.settings, ledger.site, plan.slo, plan.dataset.sha256, plan.workers, plan.kernel_stamps, preparation
     )
     shared = share(preparation, plan.workers)
-    with forked(plan.workers, make_client(stage_plan, APIS["chat"]), shared) as team, signals.deferred():
-        signals.at_once = team.kill
+    with signals.deferred(), forked(plan.workers, make_client(stage_plan, APIS["chat"]), shared) as team:
+        signals.at_once = lambda: end_at_once(team)
         signals.check()
         progress = ledger.voice.progress(plan.settings)
         stage = Stage(stage_plan, ledger.output, signals, shared)
@@ -161,6 +162,13 @@ def run_levels(plan: RunPlan, ledger: Ledger, preparation: Preparation, signals:
         ledger.close(partial=False)
 
 
+def end_at_once(team: Team) -> None:
+    """Before a second signal ends the process: no worker is left, and the terminal has its cursor again."""
+    team.kill()
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), b"\x1b[?25h\n")
+
+
 class Ledger:
     """The results so far: on disk and on stdout as soon as there is one."""
 
@@ -178,11 +186,13 @@ class Ledger:
         """A round is over."""
         first = next((earlier for earlier in self._rounds if earlier.concurrency == result.concurrency), None)
         self._rounds.append(result)
-        self.output.write_round(result)
         if first is not None:
             self._comparisons += compare(first, result)
-        self.output.write_run(self._run(partial=True))
-        self.voice.print(render_round(result, self.voice.columns) + "\n")
+        try:  # on disk before it is shown, in case nobody reads on; shown also if the disk is full
+            self.output.write_run(self._run(partial=True))
+            self.output.write_round(result)
+        finally:
+            self.voice.print(render_round(result, self.voice.columns) + "\n")
 
     def close(self, *, partial: bool) -> None:
         """The run is over. Raises RunFailed if it was whole and nothing succeeded."""
@@ -254,6 +264,7 @@ def describe_settings(settings: Settings, site: Site, dataset: Dataset) -> dict[
         field.name: getattr(settings, field.name) for field in fields(settings) if field.name != "api_key"
     }
     shown["header"] = mask_fields(settings.header)
+    shown["extra_body"] = mask_json(settings.extra_body)
     shown["label"] = dict(settings.label)
     return {
         **shown,

@@ -12,11 +12,12 @@ from fluxperf import __version__
 from fluxperf.engine.pool import Address
 from fluxperf.engine.preflight import find_address, list_models
 from fluxperf.errors import UsageError
-from fluxperf.masking import mask_url, secrets_in_header, secrets_in_url
+from fluxperf.masking import mask_url, secrets_in_header, secrets_in_json, secrets_in_url
 from fluxperf.plan.settings import Fault, Settings, check_header_value
 from fluxperf.watch.mock import mock_server
 
 DEFAULT_MODEL = "gpt-3.5-turbo"
+NONE_LISTED = "default: the server lists none"
 KEY_VARIABLES = ("FLUXPERF_API_KEY", "OPENAI_API_KEY")
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 _KEY_HEADER = "authorization"
@@ -97,12 +98,16 @@ def _look_at(endpoint: str, key: str | None, settings: Settings, say: Say) -> Si
     if ignored:
         say(f"proxy variables are ignored: {', '.join(ignored)}")
     in_headers = [secret for name, text in settings.header for secret in secrets_in_header(name, text)]
-    secrets = tuple({text for text in (key, *in_headers, *secrets_in_url(endpoint)) if text})
+    secrets = tuple(
+        {text for text in (key, *in_headers, *secrets_in_url(endpoint), *secrets_in_json(settings.extra_body)) if text}
+    )
     headers = make_headers(settings, key)
     if key is not None and urlsplit(endpoint).username:
         say("the user and password in the URL of the endpoint are sent in place of the API key")
     address = find_address(endpoint)
     model, model_from = _find_model(endpoint, headers, settings.model)
+    if model_from == NONE_LISTED:
+        say(f"the server does not say which models it has: asking for {model}; --model names another")
     return Site(endpoint, address, headers, model, model_from, secrets)
 
 
@@ -111,7 +116,7 @@ def _find_model(endpoint: str, headers: Mapping[str, str], given: str | None) ->
         return given, "given"
     listed = list_models(endpoint, headers)
     if not listed:
-        return DEFAULT_MODEL, "default: the server lists none"
+        return DEFAULT_MODEL, NONE_LISTED
     if len(listed) > 1:
         names = ", ".join(listed[:20]) + (", ..." if len(listed) > 20 else "")
         raise UsageError(f"--model is missing and the server lists several; choose one: {names}")

@@ -14,6 +14,8 @@ from typing import Any, Generic, TypeVar
 
 import msgpack
 
+from fluxperf.errors import RunFailed
+
 T = TypeVar("T")
 
 
@@ -21,13 +23,23 @@ class SpoolWriter:
     """Appends records (index, turn, value) to a new file; `value` is anything msgpack carries."""
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        self._path = path
+        try:
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise self._failed(error) from error
 
     def append(self, index: int, turn: int, value: Any) -> None:
         """Writes one record, whole."""
         rest = memoryview(msgpack.packb((index, turn, value)))
-        while rest:
-            rest = rest[os.write(self._fd, rest) :]
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> RunFailed:
+        return RunFailed(f"cannot write {self._path}: {error.strerror}; make room or choose another directory")
 
     def close(self) -> None:
         """Closes the file."""

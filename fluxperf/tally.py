@@ -73,10 +73,10 @@ class Tally:
         if request.completion_tokens:
             sums["usage_tokens"] += request.completion_tokens
             sums["usage_events"] += request.output_events
-        if request.cached_tokens is not None:
+        if request.cached_tokens is not None and request.prompt_tokens is not None:
             sums["cache_told"] += 1
             sums["cached_tokens"] += request.cached_tokens
-            sums["cache_prompt_tokens"] += request.input_tokens
+            sums["cache_prompt_tokens"] += request.prompt_tokens
 
     def _judge(self, request: Timeline) -> None:
         if self.slo is None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxperf.masking import MASK, looks_secret, mask_fields, mask_url, scrub
+from fluxperf.masking import MASK, looks_secret, mask_fields, mask_json, mask_url, scrub, secrets_in_json
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "sk-very+secret/täg"
@@ -57,11 +57,26 @@ def test_fields_that_look_secret_are_masked() -> None:
     assert mask_fields([("Authorization", "Bearer x"), ("X-Trace", "7")]) == {"Authorization": MASK, "X-Trace": "7"}
 
 
-@given(st.lists(st.text("ab", min_size=1), max_size=4), st.text("abc"))
+@given(st.lists(st.text("ab", min_size=6, max_size=8), max_size=4), st.text("abc", min_size=20))
 def test_no_secret_is_left_and_nothing_else_is_lost(secrets: list[str], text: str) -> None:
     scrubbed = scrub(text, secrets)
     assert not any(secret in scrubbed for secret in secrets)
     assert scrubbed.count("c") == text.count("c")
+
+
+def test_a_placeholder_for_a_key_is_no_secret() -> None:
+    assert scrub("none of the next six", ["x", "none"]) == "none of the next six"
+
+
+def test_secrets_in_a_body_go_by_their_names() -> None:
+    body = {"api_key": "abc", "top_k": 3, "max_tokens": 4, "inner": [{"Authorization": "Bearer q", "n": None}]}
+    assert mask_json(body) == {
+        "api_key": MASK,
+        "top_k": 3,
+        "max_tokens": 4,
+        "inner": [{"Authorization": MASK, "n": None}],
+    }
+    assert sorted(secrets_in_json(body)) == ["Bearer q", "abc"]
 
 
 def test_a_secret_that_begins_another_leaves_nothing_of_it() -> None:

@@ -220,7 +220,7 @@ def test_proxies_are_ignored_and_said_so(server: Server, monkeypatch: pytest.Mon
 
 def test_nothing_is_said_where_nothing_is_ignored(server: Server) -> None:
     said: list[str] = []
-    look(server.url(), said.append)
+    look(server.url(), said.append, model="m")
     assert said == []
 
 

@@ -21,7 +21,7 @@ def coalescing(tally: Tally) -> Check | None:
     share = coalesced / events
     text = f"{share:.1%} of output events came in one read with the one before"
     if share > MOST_COALESCED:
-        text += ": gaps between them are not the server's; look for a proxy that buffers or compresses"
+        text += ": gaps between them are not the server's; look for a proxy that buffers, or a busy machine"
     return Check(name="coalescing", ok=share <= MOST_COALESCED, text=text)
 
 
@@ -61,7 +61,15 @@ def resent(tally: Tally) -> Check | None:
     return Check(name="resent", ok=False, text=text)
 
 
-CHECKS: tuple[Callable[[Tally], Check | None], ...] = (token_counts, tokens_an_event, coalescing, resent)
+def cached_tokens(tally: Tally) -> Check | None:
+    """Whether the server's count of cached tokens can be true."""
+    prompt, cached = tally.sums["cache_prompt_tokens"], tally.sums["cached_tokens"]
+    if cached <= prompt:
+        return None
+    return Check(name="cached_tokens", ok=False, text=f"the server counts {cached} of {prompt} prompt tokens as cached")
+
+
+CHECKS: tuple[Callable[[Tally], Check | None], ...] = (token_counts, tokens_an_event, coalescing, cached_tokens, resent)
 
 
 def run_checks(tally: Tally) -> tuple[Check, ...]:

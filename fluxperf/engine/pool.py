@@ -126,8 +126,11 @@ class Connection:
     def receive(self, data: bytes, at_ns: int) -> None:
         """See `Channel`."""
         exchange = self.exchange
+        if self.sock.fileno() < 0:  # closed by us, while this waited in a batch
+            return
         if exchange is None:  # an idle connection has nothing to receive but its end
-            self._pool.lost += now_ns() - self.idle_since_ns < EARLY_CLOSE_NS
+            early = now_ns() - self.idle_since_ns < EARLY_CLOSE_NS
+            self._pool.lost += early and self.persistence.served > 0
             self.close()
             return
         reader = exchange.reader

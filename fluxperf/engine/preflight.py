@@ -5,15 +5,19 @@ Synchronous and single-threaded: the parent still has to fork.
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Mapping
 
 import httpx
 
+from fluxperf.clock import now_ns
 from fluxperf.engine.pool import CONNECT_TIMEOUT_S, Address
 from fluxperf.errors import ServerUnreachable
+from fluxperf.units import s_to_ns
 
 MODELS_TIMEOUT_S = 10.0
+MAX_MODELS_BYTES = 4 << 20
 
 
 def find_address(endpoint: str) -> Address:
@@ -54,8 +58,19 @@ def list_models(endpoint: str, headers: Mapping[str, str]) -> list[str] | None:
     url = whole.copy_with(raw_path=f"{base}/models{'?' * bool(query)}{query}".encode("ascii"))
     try:
         with httpx.Client(trust_env=False, timeout=MODELS_TIMEOUT_S) as client:
-            answer = client.get(url, headers={**headers, "connection": "close"})
-            listed = answer.json()["data"]
+            listed = json.loads(_read(client, url, {**headers, "connection": "close"}))["data"]
             return [entry["id"] for entry in listed if isinstance(entry["id"], str)]
     except (httpx.HTTPError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _read(client: httpx.Client, url: httpx.URL, headers: Mapping[str, str]) -> bytes:
+    """The body, as far as it comes in time and is of a reasonable length."""
+    deadline_ns = now_ns() + s_to_ns(MODELS_TIMEOUT_S)
+    body = bytearray()
+    with client.stream("GET", url, headers=headers) as answer:
+        for piece in answer.iter_bytes():
+            body += piece
+            if len(body) > MAX_MODELS_BYTES or now_ns() > deadline_ns:
+                break
+    return bytes(body)

@@ -84,6 +84,8 @@ class Reactor:
         if self._channels.pop(fd, None) is not None:
             self._unsent.pop(fd, None)
             self._epoll.unregister(fd)
+            if self._held:  # those who count what is queued must not count what will never be sent
+                self._outbox = deque(entry for entry in self._outbox if entry[0] is not channel)
 
     def send(self, channel: Channel, data: bytes) -> None:
         """Queues bytes; the channel hears of it by `sent` when the first one goes out."""

@@ -24,11 +24,13 @@ from fluxperf.engine.pool import Address, Pool
 from fluxperf.engine.reactor import Reactor
 from fluxperf.engine.recorder import Recorder
 from fluxperf.engine.transport import Transport
+from fluxperf.masking import scrub
 from fluxperf.model import Slo, Timeline
 from fluxperf.tally import Tally
 
 # Young collections run between requests; each looks at what the last few hundred of them left.
 REQUESTS_BETWEEN_COLLECTIONS = 500
+PREPARATION_POLL_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class Worker:
                     for _ in range(order.lanes):
                         nursery.start_soon(self._serve_lane, order, recorder, log)
                     while self._reactor.queued < self._busy_lanes:
-                        await trio.lowlevel.checkpoint()
+                        await trio.sleep(PREPARATION_POLL_S)
                     self._reactor.call_at(await start(), self._reactor.release)
         finally:
             self._scope = None
@@ -157,13 +159,20 @@ class Worker:
             await perform(self._http, self._client.template.request(prepared.body, observer), observer)
         finally:
             observer.scrub(self._client.secrets)
-            recorder.finish(observer, prepared.body)
+            body = self._fit_to_show(prepared.body)
+            recorder.finish(observer, body)
             if log is not None:
-                log.write(observer, prepared.body)
+                log.write(observer, body)
         self._finished += 1
         if self._finished % REQUESTS_BETWEEN_COLLECTIONS == 0:
             gc.collect(1)
         return observer.refusal
+
+    def _fit_to_show(self, body: bytes) -> bytes:
+        kept = self._client.keep_transcripts or self._client.debug == "payloads"
+        if not kept or not self._client.secrets:
+            return body
+        return scrub(body.decode(), self._client.secrets).encode()
 
     def _timeline(self, prepared: Prepared) -> Timeline:
         return Timeline(

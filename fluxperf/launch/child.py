@@ -32,6 +32,7 @@ def run_child(number: int, pipe: socket.socket, last_words: int, parts: tuple[Cl
         # Ctrl-C and a TERM to the whole group reach the parent too, and it says when to stop.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         os.dup2(last_words, 2)

@@ -213,10 +213,10 @@ class _Round:
             selector.unregister(member.pipe)
             selector.unregister(member.pidfd)
             death = member.reap()
-            if member.number in self._waiting:
-                self._waiting.discard(member.number)
-                self._result.deaths.append(death)
-                self.stop()
+            # Also after its report: the next round would wait for it.
+            self._waiting.discard(member.number)
+            self._result.deaths.append(death)
+            self.stop()
 
     def _take(self, member: _Member, message: Message) -> None:
         if message.kind == messages.READY:
@@ -267,7 +267,11 @@ def _fork_one(number: int, elder: Sequence[_Member], parts: tuple[Client, Shared
     words = tempfile.TemporaryFile(prefix="fluxperf-", suffix=".stderr")  # noqa: SIM115
     # A signal between the fork and the child's own handlers would run the parent's clean-up in the child.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        raise RunFailed(f"cannot start worker {number}: {error.strerror}; use fewer --workers") from error
     if pid == 0:
         ours.close()
         for member in elder:  # or it would keep their pipes open when the parent is gone

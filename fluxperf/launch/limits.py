@@ -18,5 +18,6 @@ def raise_descriptor_limit(connections: int) -> None:
     needed = connections + SPARE_DESCRIPTORS
     if hard != resource.RLIM_INFINITY and needed > hard:
         raise UsageError(
-            f"{connections} requests in flight need {needed} open files, the limit is {hard}: raise it with ulimit -n"
+            f"{connections} requests in flight a worker need {needed} open files, the limit is {hard}: "
+            "raise it with ulimit -n, or use more --workers"
         )

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM for the parent: the first one asks for a clean end, the second ends everything at once."""
+"""SIGINT, SIGTERM and SIGHUP for the parent: the first one asks for a clean end, the second ends everything at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from types import FrameType
 
 from fluxperf.errors import Interrupted
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _under_nohup(number: signal.Signals) -> bool:
+    return number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN
 
 
 class Signals:
@@ -59,7 +63,7 @@ class Signals:
     @contextmanager
     def installed(self) -> Iterator[Signals]:
         """Handles the signals within the block."""
-        before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        before = {number: signal.signal(number, self._handle) for number in SIGNALS if not _under_nohup(number)}
         old_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         try:
             yield self

@@ -30,7 +30,7 @@ def test_without_a_success_there_is_nothing_to_check(tally_of: TallyOf, requests
 
 
 def test_every_check_can_fail_and_says_what_it_means(tally_of: TallyOf) -> None:
-    bad = {"coalesced_events": 6, "completion_tokens": 22, "resent": 1}
+    bad = {"coalesced_events": 6, "completion_tokens": 22, "resent": 1, "prompt_tokens": 5, "cached_tokens": 50}
     checks = run_checks(tally_of(bad, bad, {"completion_tokens": None, "output_events": 4}))
     assert len(checks) == len(CHECKS)
     assert not any(check.ok for check in checks)
