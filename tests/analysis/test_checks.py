@@ -39,7 +39,8 @@ def test_every_check_can_fail_and_says_what_it_means(tally_of: TallyOf) -> None:
         "an output event held 2.00 tokens on average: ITL is by the server's token count, "
         "the chunk gap is between events",
         "46.2% of output events came in one read with the one before: gaps between them are not the server's; "
-        "look for a proxy that buffers or compresses",
+        "look for a proxy that buffers, or a busy machine",
+        "the server counts 100 of 10 prompt tokens as cached",
         "2 requests were sent again, on a new connection: the server had closed the idle one "
         "(counted from the second send)",
     ]
