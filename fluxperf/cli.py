@@ -298,4 +298,6 @@ def _write_traceback(error: Exception) -> str:
 
 
 def _complain(message: str) -> None:
-    sys.stderr.write("".join(f"fluxperf: {line}\n" for line in message.splitlines() or [""]))
+    from fluxperf.files import write_stream
+
+    write_stream(sys.stderr, "".join(f"fluxperf: {line}\n" for line in message.splitlines() or [""]))

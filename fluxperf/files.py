@@ -1,11 +1,13 @@
-"""Writes a file whole or not at all; knows nothing of what is in it."""
+"""Writes a file whole or not at all, and text to streams that may be gone; knows nothing of what is in it."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TextIO
 
 from fluxperf.errors import RunFailed
 
@@ -28,3 +30,19 @@ def write_whole(path: Path, chunks: Iterable[str] | Iterable[bytes]) -> None:
     finally:
         with contextlib.suppress(OSError):  # once renamed it is missing, and it may never have come to be
             temporary.unlink()
+
+
+def write_stream(stream: TextIO, text: str) -> OSError | None:
+    """Writes to stdout or stderr. Where that fails, nobody listens any more: further text goes nowhere.
+
+    Returns what failed, which a closed pipe (`| head`) is not worth telling about.
+    """
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        return error
+    return None

@@ -21,6 +21,7 @@ from fluxperf.api import APIS, ChatOptions
 from fluxperf.clock import stamped_socket
 from fluxperf.engine.preparation import Encoding, Preparation, prepare
 from fluxperf.errors import FluxPerfError, Interrupted, RunFailed
+from fluxperf.files import write_stream
 from fluxperf.launch.fork import Team, forked
 from fluxperf.launch.limits import raise_descriptor_limit
 from fluxperf.launch.signals import Signals
@@ -229,19 +230,15 @@ class Voice:
     def say(self, text: str) -> None:
         """To stderr."""
         if not self._quiet:
-            sys.stderr.write(f"fluxperf: {text}\n")
+            write_stream(sys.stderr, f"fluxperf: {text}\n")
 
     def print(self, text: str) -> None:
         """To stdout. A reader that has gone (as with `| head`) does not end the run."""
         if self._quiet or not text:
             return
-        try:
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
-        except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            if not isinstance(error, BrokenPipeError):
-                self.say(f"cannot write to stdout ({error.strerror}); the results are in the output directory")
+        error = write_stream(sys.stdout, text + "\n")
+        if error is not None and not isinstance(error, BrokenPipeError):
+            self.say(f"cannot write to stdout ({error.strerror}); the results are in the output directory")
 
     def progress(self, settings: Settings) -> Progress:
         """How progress is shown."""

@@ -124,6 +124,9 @@ class Team:
         All of them start at one instant. If one dies, or a stop is asked for, the others are stopped
         and asked for what they have. Raises ServerUnreachable if one cannot connect.
         """
+        gone = [member.number for member in self._members if member.number in orders and not member.alive]
+        if gone:
+            raise RunFailed(f"worker {gone[0]} is gone")
         round_ = _Round(self._shared, [member for member in self._members if member.number in orders], watch)
         for member in round_.members:
             member.tell(messages.ROUND, order_to(orders[member.number]))

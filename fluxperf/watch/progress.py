@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 from fluxperf.clock import now_ns
+from fluxperf.files import write_stream
 from fluxperf.units import NS_PER_S, ns_to_ms, ns_to_s
 
 PLAIN_LINE_EVERY_NS = 10 * NS_PER_S
@@ -93,8 +94,7 @@ class PlainLines:
         """See `Progress`."""
 
     def _say(self, line: str) -> None:
-        self._out.write(line + "\n")
-        self._out.flush()
+        write_stream(self._out, line + "\n")
 
 
 class Bar:

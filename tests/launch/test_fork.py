@@ -97,6 +97,8 @@ def test_a_killed_worker_is_named_and_the_other_is_stopped_with_what_it_has(grou
 
     with forked(2, ground.client, ground.shared) as team:
         gathered = team.run_round(ground.orders(1, 1), ground.watch(kill_one_when_stuck))
+        with pytest.raises(RunFailed, match="is gone"):
+            team.run_round(ground.orders(1, 1), ground.watch())
     (death,) = gathered.deaths
     assert death.pid == killed[0]
     assert str(death) == f"worker {death.worker} (pid {death.pid}) was killed by signal 9 (SIGKILL)"
