@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from fluxperf.plan.settings import Settings
 from fluxperf.site import Site
 from fluxperf.spool import Spooled, SpoolWriter
 from fluxperf.tally import Tally
-from fluxperf.units import s_to_ns
+from fluxperf.units import ns_to_s, s_to_ns
 from fluxperf.watch.progress import LiveCounts, Progress
 
 ADVICE = {
@@ -112,6 +112,7 @@ class Stage:
             error = RunFailed(f"internal error: {len(plan.order)} requests were planned and {counted} were recorded")
         rows = Spooled(files.all_rows(), from_row)
         result = self._conclude(level, plan, tally, rows, partial=error is not None)
+        result = replace(result, configuration={**result.configuration, "client": describe_client(gathered)})
         if self._plan.settings.save_requests:
             lines: Spooled[str] = Spooled(files.all_transcripts(), str)
             self._output.write_lines(f"requests_{files.name}.jsonl", lines)
@@ -261,6 +262,17 @@ def fresh_log(path: Path) -> Path:
     except OSError as error:
         raise UsageError(f"--debug-log-dir {path.parent} cannot be written to: {error.strerror or error}") from error
     return path.absolute()
+
+
+def describe_client(gathered: Gathered) -> dict[str, Any]:
+    """What the round took on this side, over all workers that reported."""
+    reports = gathered.reports.values()
+    return {
+        "connections_opened": sum(report.opened for report in reports),
+        "reads": sum(report.reads for report in reports),
+        "voided_stamps": sum(report.voided_stamps for report in reports),
+        "cpu_s": round(ns_to_s(sum(report.cpu_ns for report in reports)), 6),
+    }
 
 
 def live_counts(board: Board) -> LiveCounts:

@@ -96,6 +96,7 @@ async def _run_round(
             pass
         return int(message.value)
 
+    reads, voided_stamps, opened = worker.reads, worker.voided_stamps, worker.opened
     try:
         await worker.warm(order.lanes)
     except (OSError, trio.TooSlowError) as error:
@@ -107,9 +108,9 @@ async def _run_round(
     report = WorkerReport(
         worker=number,
         tally=tally,
-        reads=worker.reads,
-        voided_stamps=worker.voided_stamps,
-        opened=worker.opened,
+        reads=worker.reads - reads,
+        voided_stamps=worker.voided_stamps - voided_stamps,
+        opened=worker.opened - opened,
         cpu_ns=time.process_time_ns() - cpu_ns,
     )
     await stream.send_all(messages.pack(Message(messages.REPORT, encode_report(report))))

@@ -17,7 +17,7 @@ SCHEMA = "fluxperf.worker_report/1"
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
     """One worker's part of a round. `reads` counts recvmsg calls, `voided_stamps` those whose kernel stamp a step of
-    the wall clock made useless, `opened` the connections opened since the worker began; `cpu_ns` is of the round.
+    the wall clock made useless, `opened` the connections opened, those before its start included; `cpu_ns` is CPU time.
     """
 
     worker: int
