@@ -6,7 +6,8 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fluxperf.errors import UsageError
@@ -167,3 +168,38 @@ def _started_at(path: Path) -> str:
 def _free_name(path: Path) -> Path:
     candidates = (path.with_name(f"{path.name}.{number}") for number in range(2, 10_000))
     return path if not path.exists() else next(name for name in candidates if not name.exists())
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFiles:
+    """Where the workers of a round write."""
+
+    folder: Path
+    name: str
+
+    def rows(self, worker: int) -> Path:
+        """The spool of rows of one worker."""
+        return self.folder / f"{self.name}.worker_{worker}.rows"
+
+    def transcripts(self, worker: int) -> Path:
+        """The spool of kept requests of one worker."""
+        return self.folder / f"{self.name}.worker_{worker}.transcripts"
+
+    def all_rows(self) -> Sequence[Path]:
+        """The spools of rows that there are."""
+        return sorted(self.folder.glob(f"{self.name}.*.rows"))
+
+    def all_transcripts(self) -> Sequence[Path]:
+        """The spools of kept requests that there are."""
+        return sorted(self.folder.glob(f"{self.name}.*.transcripts"))
+
+
+def fresh_log(path: Path) -> Path:
+    """An empty debug log, and no folder of payloads beside it. Raises UsageError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+        shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+    except OSError as error:
+        raise UsageError(f"--debug-log-dir {path.parent} cannot be written to: {error.strerror or error}") from error
+    return path.absolute()

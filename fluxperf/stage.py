@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,9 @@ from fluxperf.engine.worker import Client, RoundOrder, Shared
 from fluxperf.errors import FluxPerfError, Interrupted, RunFailed, ServerRefused, UsageError, WorkerDied
 from fluxperf.launch.fork import Gathered, Team, Watch
 from fluxperf.launch.signals import Signals
-from fluxperf.model import Outcome, RoundResult, Slo, Timeline
+from fluxperf.model import Outcome, Refusal, RoundResult, Slo, Timeline
 from fluxperf.model.timeline import from_row, to_row
-from fluxperf.output import OutputDirectory
+from fluxperf.output import OutputDirectory, RoundFiles, fresh_log
 from fluxperf.plan.planner import LevelPlan, RoundPlan, deal_lanes
 from fluxperf.plan.settings import Settings
 from fluxperf.site import Site
@@ -31,11 +29,11 @@ from fluxperf.units import ns_to_s, s_to_ns
 from fluxperf.watch.progress import LiveCounts, Progress
 
 ADVICE = {
-    200: "is --endpoint the URL of chat completions, and does the server stream?",
-    401: "give the key with --api-key, --api-key-env or FLUXPERF_API_KEY",
-    403: "the key has no access: check the key and the model",
-    404: "check the path of --endpoint (it ends with /v1/chat/completions) and --model",
-    405: "check the path of --endpoint: it must be the one that takes POST, /v1/chat/completions",
+    Refusal.NOT_A_STREAM: "is --endpoint the URL of chat completions, and does the server stream?",
+    Refusal.UNAUTHORIZED: "give the key with --api-key, --api-key-env or FLUXPERF_API_KEY",
+    Refusal.FORBIDDEN: "the key has no access: check the key and the model",
+    Refusal.NOT_FOUND: "check the path of --endpoint (it ends with /v1/chat/completions) and --model",
+    Refusal.METHOD_NOT_ALLOWED: "check the path of --endpoint: the one that takes POST ends with /v1/chat/completions",
 }
 
 
@@ -229,41 +227,6 @@ class Stage:
         return notes
 
 
-@dataclass(frozen=True, slots=True)
-class RoundFiles:
-    """Where the workers of a round write."""
-
-    folder: Path
-    name: str
-
-    def rows(self, worker: int) -> Path:
-        """The spool of rows of one worker."""
-        return self.folder / f"{self.name}.worker_{worker}.rows"
-
-    def transcripts(self, worker: int) -> Path:
-        """The spool of kept requests of one worker."""
-        return self.folder / f"{self.name}.worker_{worker}.transcripts"
-
-    def all_rows(self) -> Sequence[Path]:
-        """The spools of rows that there are."""
-        return sorted(self.folder.glob(f"{self.name}.*.rows"))
-
-    def all_transcripts(self) -> Sequence[Path]:
-        """The spools of kept requests that there are."""
-        return sorted(self.folder.glob(f"{self.name}.*.transcripts"))
-
-
-def fresh_log(path: Path) -> Path:
-    """An empty debug log, and no folder of payloads beside it. Raises UsageError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
-        shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-    except OSError as error:
-        raise UsageError(f"--debug-log-dir {path.parent} cannot be written to: {error.strerror or error}") from error
-    return path.absolute()
-
-
 def describe_client(gathered: Gathered) -> dict[str, Any]:
     """What the round took on this side, over all workers that reported."""
     reports = gathered.reports.values()
@@ -289,15 +252,12 @@ def live_counts(board: Board) -> LiveCounts:
 
 def source(tally: Tally, without: str, told: str, otherwise: str) -> str | None:
     """Where a count came from: `told` by the server, `otherwise` where it was silent, or "mixed"; None: no count."""
-    succeeded = tally.outcomes[Outcome.OK] + tally.outcomes[Outcome.LENGTH]
-    if not succeeded:
+    if not tally.succeeded:
         return None
     missing = tally.sums[without]
-    return told if not missing else otherwise if missing == succeeded else "mixed"
+    return told if not missing else otherwise if missing == tally.succeeded else "mixed"
 
 
 def share(preparation: Preparation, workers: int) -> Shared:
     """What the workers of a stage draw from and write to."""
-    if preparation.bodies is None:
-        raise ValueError("nothing was prepared")
     return Shared(preparation.bodies, Tickets(), Board(workers))

@@ -87,6 +87,11 @@ class Tally:
             self.sums["good_requests"] += 1
             self.sums["good_tokens"] += request.output_tokens
 
+    @property
+    def succeeded(self) -> int:
+        """How many requests were successful."""
+        return sum(count for outcome, count in self.outcomes.items() if Outcome(outcome).success)
+
     def merge(self, other: Tally) -> None:
         """Adds what `other` counted; afterwards this equals the tally of both sets of requests."""
         for name, histogram in other.histograms.items():

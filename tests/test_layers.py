@@ -37,7 +37,9 @@ LAYERS = {
     "output": VALUES | {"report"},
     "site": MIDDLE | {"watch", "engine"},
     "stage": MIDDLE | SIDES | {"engine", "launch", "output", "site"},
-    "runner": MIDDLE | SIDES | {"engine", "launch", "output", "site", "stage"},
+    "provenance": MIDDLE | {"site"},
+    "ledger": MIDDLE | SIDES | {"output", "provenance"},
+    "runner": MIDDLE | SIDES | {"engine", "launch", "ledger", "output", "provenance", "site", "stage"},
     "cli": MIDDLE | SIDES | {"runner"},
     "__main__": {"cli"},
 }

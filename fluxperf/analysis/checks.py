@@ -40,7 +40,7 @@ def tokens_an_event(tally: Tally) -> Check | None:
 def token_counts(tally: Tally) -> Check | None:
     """Whether the server counted the output tokens, or output events had to do."""
     events_only = tally.sums["counted_events"]
-    succeeded = tally.outcomes["ok"] + tally.outcomes["length"]
+    succeeded = tally.succeeded
     if not succeeded:
         return None
     if not events_only:

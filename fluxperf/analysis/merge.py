@@ -26,7 +26,7 @@ def summarise(tally: Tally, *, first_round: bool, sent_before_at: int | None) ->
     """The figures of a round. `sent_before_at`: the concurrency at which its prompts were sent before, or None."""
     sums, outcomes = tally.sums, tally.outcomes
     total = sum(outcomes.values()) - outcomes[Outcome.CUT_OFF]
-    good = outcomes[Outcome.OK] + outcomes[Outcome.LENGTH]
+    good = tally.succeeded
     span_ns = (tally.last_done_ns or 0) - (tally.first_sent_ns or 0)
     duration_s = ns_to_s(span_ns)
     cached = _cached(tally)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import mmap
 from enum import IntEnum, auto
 
-# Answers that say the request is wrong, not that the server is busy. 200: it was not an event stream.
-REFUSALS = (200, 401, 403, 404, 405)
+from fluxperf.model import Refusal
+
+REFUSALS = tuple(Refusal)
 
 
 class Column(IntEnum):
@@ -58,11 +59,11 @@ class Board:
         """The sum over all workers."""
         return sum(self._cells[1 + column :: _COLUMNS])
 
-    def refuse(self, worker: int, refusal: int) -> None:
-        """Counts an answer of a kind in REFUSALS."""
+    def refuse(self, worker: int, refusal: Refusal) -> None:
+        """Counts an answer that refuses."""
         self.add(worker, Column.FIRST_REFUSAL + REFUSALS.index(refusal))
 
-    def all_refused(self, at_least: int) -> int | None:
+    def all_refused(self, at_least: int) -> Refusal | None:
         """The kind of refusal, if there were `at_least` answers so far and each was of that one kind."""
         answers = self.total(Column.DONE)
         if answers < at_least:
@@ -72,6 +73,6 @@ class Board:
                 return kind
         return None
 
-    def most_refused(self) -> int:
+    def most_refused(self) -> Refusal:
         """The kind of refusal that came most often."""
         return max(REFUSALS, key=lambda kind: self.total(Column.FIRST_REFUSAL + REFUSALS.index(kind)))

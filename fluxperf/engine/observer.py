@@ -17,13 +17,11 @@ from fluxperf.api.delta import ANSWER, NOTHING
 from fluxperf.clock import now_ns
 from fluxperf.engine.sink import Headers, Sink
 from fluxperf.masking import scrub
-from fluxperf.model import Histogram, Outcome, Timeline
+from fluxperf.model import Histogram, Outcome, Refusal, Timeline
 
 MAX_PLAIN_BYTES = 64 * 1024
 GAPS_AT_ONCE = 4096
 REJECTIONS = (429, 503)
-REFUSED_STATUSES = (401, 403, 404, 405)
-NOT_A_STREAM = 200
 
 # Exceptions of the transport, and whose failure they are. The first that fits counts.
 OUTCOMES: tuple[tuple[type[httpx.TransportError], Outcome], ...] = (
@@ -59,7 +57,7 @@ class Observer(Sink):
         self.transcript = transcript
         self.gaps: list[int] = []
         self.earlier_gaps: Histogram | None = None
-        self.refusal: int | None = None
+        self.refusal: Refusal | None = None
         self._decode = api.decode
         self._sse: SseDecoder | None = None
         self._declared = False
@@ -209,13 +207,12 @@ class Observer(Sink):
     def _judge(self, error: httpx.TransportError | None) -> tuple[Outcome, str | None]:
         status = self.timeline.status
         if status is not None and not 200 <= status < 300:
-            if status in REFUSED_STATUSES:
-                self.refusal = status
+            self.refusal = next((refusal for refusal in Refusal if refusal == status), None)
             outcome = Outcome.REJECTED if status in REJECTIONS else Outcome.HTTP_STATUS
             return outcome, f"HTTP {status}: {error_message(bytes(self._plain))}"
         if self._failure is not None:
             if not self._spoke:
-                self.refusal = NOT_A_STREAM
+                self.refusal = Refusal.NOT_A_STREAM
             return self._failure
         if error is not None:
             return next(outcome for kind, outcome in OUTCOMES if isinstance(error, kind)), str(error)
@@ -227,7 +224,7 @@ class Observer(Sink):
         if not self._spoke and (plain := bytes(self._plain).strip()):
             verdict = self._judge_plain(plain)
             if verdict is not None:
-                self.refusal = NOT_A_STREAM
+                self.refusal = Refusal.NOT_A_STREAM
                 return verdict
         if reason is None:
             return Outcome.TRUNCATED, "the stream ended without a finish_reason"

@@ -21,14 +21,14 @@ class Encoding:
     max_input_length: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
 class Preparation:
     """The encoded requests of all drawn entries, and what was noticed on the way. Arrays are by dataset index."""
 
-    def __init__(self, size: int) -> None:
-        self.bodies: Bodies | None = None
-        self._tickets = array("Q", bytes(8 * size))
-        self._prints = array("Q", bytes(8 * size))
-        self._was_cut = bytearray(size)
+    bodies: Bodies
+    _tickets: array[int]
+    _prints: array[int]
+    _was_cut: bytearray
 
     def tickets(self, order: Iterable[int]) -> array[int]:
         """The tickets for an order of dataset indices."""
@@ -42,23 +42,18 @@ class Preparation:
         """How many prompts of the sample are the same as an earlier one in it."""
         return len(sample) - len({self._prints[index] for index in sample})
 
-    def note(self, index: int, ticket: int, print_: bytes, *, was_cut: bool) -> None:
-        """Takes in one entry."""
-        self._tickets[index] = ticket
-        self._prints[index] = int.from_bytes(print_[:8], "little")
-        self._was_cut[index] = was_cut
-
 
 def prepare(dataset: Dataset, drawn: Sequence[int], encoding: Encoding) -> Preparation:
     """Encodes the drawn entries (dataset indices, each once)."""
-    preparation = Preparation(len(dataset))
+    tickets = array("Q", bytes(8 * len(dataset)))
+    prints = array("Q", bytes(8 * len(dataset)))
+    cuts = bytearray(len(dataset))
     writer = BodyWriter()
     for index in drawn:
-        entry, was_cut = dataset[index], False
+        entry = dataset[index]
         if encoding.max_input_length is not None:
-            entry, was_cut = cut(entry, encoding.max_input_length)
+            entry, cuts[index] = cut(entry, encoding.max_input_length)
         body = encoding.api.encode(entry.turns[0], encoding.options, entry.max_output_tokens)
-        ticket = writer.add(Prepared(index, entry.session_id, estimate_tokens(entry), body))
-        preparation.note(index, ticket, fingerprint(entry), was_cut=was_cut)
-    preparation.bodies = writer.finish()
-    return preparation
+        tickets[index] = writer.add(Prepared(index, entry.session_id, estimate_tokens(entry), body))
+        prints[index] = int.from_bytes(fingerprint(entry)[:8], "little")
+    return Preparation(writer.finish(), tickets, prints, cuts)

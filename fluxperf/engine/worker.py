@@ -25,7 +25,7 @@ from fluxperf.engine.reactor import Reactor
 from fluxperf.engine.recorder import Recorder
 from fluxperf.engine.transport import Transport
 from fluxperf.masking import scrub
-from fluxperf.model import Slo, Timeline
+from fluxperf.model import Refusal, Slo, Timeline
 from fluxperf.tally import Tally
 
 # Young collections run between requests; each looks at what the last few hundred of them left.
@@ -151,7 +151,7 @@ class Worker:
         finally:
             self._busy_lanes -= 1
 
-    async def _serve(self, prepared: Prepared, recorder: Recorder, log: LifeLog | None) -> int | None:
+    async def _serve(self, prepared: Prepared, recorder: Recorder, log: LifeLog | None) -> Refusal | None:
         """Sends one request and records it; returns how the server refused it, if it did (see `Board`)."""
         observer = Observer(self._timeline(prepared), self._client.api, self._transcript())
         self._shared.board.add(self._number, Column.SENT)

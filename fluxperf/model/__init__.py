@@ -1,7 +1,7 @@
 """The values that flow through FluxPerf: facts, counts and results. No IO, no clock, no await."""
 
 from fluxperf.model.histogram import Histogram
-from fluxperf.model.outcome import Outcome
+from fluxperf.model.outcome import Outcome, Refusal
 from fluxperf.model.result import (
     CachedTokens,
     Check,
@@ -23,6 +23,7 @@ __all__ = [
     "Goodput",
     "Histogram",
     "Outcome",
+    "Refusal",
     "RoundResult",
     "RoundSummary",
     "RunResult",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 
 class Outcome(StrEnum):
@@ -25,3 +25,16 @@ class Outcome(StrEnum):
     def success(self) -> bool:
         """Whether the request counts as successful."""
         return self is Outcome.OK or self is Outcome.LENGTH
+
+
+class Refusal(IntEnum):
+    """Answers that say the request is wrong, not that the server is busy: more of the same will not help.
+
+    Named by the HTTP status.
+    """
+
+    NOT_A_STREAM = 200
+    UNAUTHORIZED = 401
+    FORBIDDEN = 403
+    NOT_FOUND = 404
+    METHOD_NOT_ALLOWED = 405

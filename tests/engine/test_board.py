@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from fluxperf.engine.board import REFUSALS, Board, Column
+from fluxperf.model import Refusal
 from tests.engine.forks import forked
 
 
@@ -70,7 +71,7 @@ def test_a_process_can_stop_the_round() -> None:
 def test_a_round_starts_with_nothing_counted() -> None:
     board = Board(2)
     board.add(1, Column.DONE, 5)
-    board.refuse(1, 404)
+    board.refuse(1, Refusal(404))
     board.stop()
     board.clear()
     assert [board.total(column) for column in range(Column.FIRST_REFUSAL + len(REFUSALS))] == [0] * (
@@ -80,7 +81,7 @@ def test_a_round_starts_with_nothing_counted() -> None:
 
 
 @pytest.mark.parametrize("kind", REFUSALS)
-def test_the_round_is_refused_when_all_first_answers_are_of_one_kind(kind: int) -> None:
+def test_the_round_is_refused_when_all_first_answers_are_of_one_kind(kind: Refusal) -> None:
     board = Board(2)
     for number in range(4):
         assert board.all_refused(4) is None
@@ -105,7 +106,7 @@ def test_one_answer_of_another_kind_is_enough_to_go_on(answers: list[int | None]
     for kind in answers:
         board.add(0, Column.DONE)
         if kind is not None:
-            board.refuse(0, kind)
+            board.refuse(0, Refusal(kind))
     assert board.all_refused(4) is None
 
 
@@ -114,7 +115,7 @@ def test_a_refusal_that_is_counted_late_does_not_hide_the_others() -> None:
     board = Board(2)
     board.add(0, Column.DONE)
     board.add(1, Column.DONE)
-    board.refuse(0, 401)
+    board.refuse(0, Refusal(401))
     assert board.all_refused(2) is None
-    board.refuse(1, 401)
+    board.refuse(1, Refusal(401))
     assert board.all_refused(2) == 401

@@ -15,10 +15,10 @@ import trio
 
 from fluxperf.api import APIS
 from fluxperf.engine.exchange import make_template, perform
-from fluxperf.engine.observer import NOT_A_STREAM, Observer
+from fluxperf.engine.observer import Observer
 from fluxperf.engine.pool import Address, Pool
 from fluxperf.engine.transport import Transport
-from fluxperf.model import Outcome
+from fluxperf.model import Outcome, Refusal
 from fluxperf.model.timeline import Timeline
 from fluxperf.units import NS_PER_MS, NS_PER_S
 from tests.engine.scripted import (
@@ -48,6 +48,7 @@ from tests.engine.scripted import (
     until,
 )
 
+NOT_A_STREAM = Refusal.NOT_A_STREAM
 JSON = "Content-Type: application/json"
 HTML = "Content-Type: text/html; charset=utf-8"
 TEXT = "Content-Type: text/plain"
@@ -152,7 +153,10 @@ CASES: dict[str, Case] = {
         response(b"hello", TEXT), Outcome.MALFORMED, "not an event stream: hello", NOT_A_STREAM
     ),
     "a whole completion": Case(
-        response(COMPLETION, JSON), Outcome.MALFORMED, "not an event stream: a whole answer at once", NOT_A_STREAM
+        response(COMPLETION, JSON),
+        Outcome.MALFORMED,
+        "not an event stream: a whole answer at once",
+        NOT_A_STREAM,
     ),
     "a whole completion, untyped": Case(
         response(COMPLETION), Outcome.MALFORMED, "not an event stream: a whole answer at once", NOT_A_STREAM

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluxperf.api import APIS
-from fluxperf.engine.observer import GAPS_AT_ONCE, MAX_PLAIN_BYTES, NOT_A_STREAM, Observer, Transcript
+from fluxperf.engine.observer import GAPS_AT_ONCE, MAX_PLAIN_BYTES, Observer, Transcript
 from fluxperf.engine.sink import Headers
-from fluxperf.model import Outcome
+from fluxperf.model import Outcome, Refusal
 from fluxperf.model.timeline import Timeline
 from tests.engine.scripted import DONE, ROLE, USAGE, cut, delta, event, say, stop
 
@@ -311,7 +311,7 @@ def test_json_in_place_of_a_stream_is_read_as_json(content_type: bytes) -> None:
     observer = watch(b'{"detail": "no such model"}', headers=[(b"content-type", content_type)])
     timeline = finish(observer)
     assert (timeline.outcome, timeline.error) == (Outcome.ERROR_IN_STREAM, "no such model")
-    assert observer.refusal == NOT_A_STREAM
+    assert observer.refusal == Refusal.NOT_A_STREAM
 
 
 # Secrets and transcripts.

@@ -29,7 +29,6 @@ def dataset(tmp_path: Path) -> Iterator[Dataset]:
 
 
 def read(preparation: Preparation, order: list[int]) -> list[Prepared]:
-    assert preparation.bodies is not None
     return [preparation.bodies[ticket] for ticket in preparation.tickets(order)]
 
 

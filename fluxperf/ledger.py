@@ -1,0 +1,100 @@
+"""`Ledger`: the results of a run as they come in, on disk and on stdout at once. `Voice`: who is told what."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import sys
+
+from fluxperf.analysis.paired import compare
+from fluxperf.errors import RunFailed
+from fluxperf.files import write_stream
+from fluxperf.model import Comparison, RoundResult, RunResult
+from fluxperf.output import OutputDirectory
+from fluxperf.plan.settings import Settings
+from fluxperf.provenance import Asked, describe_asked, describe_environment
+from fluxperf.report import render_comparison, render_round
+from fluxperf.watch.progress import Progress, choose_progress
+
+
+class Ledger:
+    """The results so far: on disk and on stdout as soon as there is one."""
+
+    def __init__(self, asked: Asked, output: OutputDirectory, voice: Voice) -> None:
+        self.output = output
+        self.voice = voice
+        self._asked = asked
+        self._started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        self._rounds: list[RoundResult] = []
+        self._comparisons: list[Comparison] = []
+
+    def enter(self, result: RoundResult) -> None:
+        """A round is over."""
+        first = next((earlier for earlier in self._rounds if earlier.concurrency == result.concurrency), None)
+        self._rounds.append(result)
+        if first is not None:
+            self._comparisons += compare(first, result)
+        try:  # on disk before it is shown, in case nobody reads on; shown also if the disk is full
+            self.output.write_run(self._run(partial=True))
+            self.output.write_round(result)
+        finally:
+            self.voice.print(render_round(result, self.voice.columns) + "\n")
+
+    def close(self, *, partial: bool) -> None:
+        """The run is over. Raises RunFailed if it was whole and nothing succeeded."""
+        run_result = self._run(partial=partial)
+        self.output.write_run(run_result)
+        self.voice.print(render_comparison(run_result, self.voice.columns))
+        self.voice.say(f"results: {self.output.path}")
+        if not partial and not any(result.summary.successful_requests for result in self._rounds):
+            raise RunFailed(f"not one request succeeded: {describe_failures(self._rounds)}")
+
+    def _run(self, *, partial: bool) -> RunResult:
+        return RunResult(
+            started_at=self._started_at,
+            partial=partial,
+            environment=describe_environment(),
+            labels=dict(self._asked.settings.label),
+            configuration=describe_asked(self._asked),
+            rounds=tuple(self._rounds),
+            comparisons=tuple(self._comparisons),
+        )
+
+
+class Voice:
+    """stdout is the report, stderr the log and the progress; quiet, only errors are heard."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+
+    @property
+    def columns(self) -> int | None:
+        """The width of the terminal on stdout; None: it is none."""
+        return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+    def say(self, text: str) -> None:
+        """To stderr."""
+        if not self._quiet:
+            write_stream(sys.stderr, f"fluxperf: {text}\n")
+
+    def print(self, text: str) -> None:
+        """To stdout. A reader that has gone (as with `| head`) does not end the run."""
+        if self._quiet or not text:
+            return
+        error = write_stream(sys.stdout, text + "\n")
+        if error is not None and not isinstance(error, BrokenPipeError):
+            self.say(f"cannot write to stdout ({error.strerror}); the results are in the output directory")
+
+    def progress(self, settings: Settings) -> Progress:
+        """How progress is shown."""
+        return choose_progress(sys.stderr, silent=self._quiet or settings.no_progress)
+
+
+def describe_failures(rounds: list[RoundResult]) -> str:
+    """The outcomes of all rounds with an example each, in one line."""
+    examples = {name: text for result in rounds for name, text in result.summary.examples.items()}
+    totals: dict[str, int] = {}
+    for result in rounds:
+        for outcome, count in result.summary.outcomes.items():
+            totals[outcome] = totals.get(outcome, 0) + count
+    return "; ".join(f"{count} x {name} ({examples.get(name, 'no message')})" for name, count in totals.items())
