@@ -4,12 +4,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help venv demo test lint clean
+.PHONY: help venv demo test lint bench clean
 
 help:
 	@echo 'make demo    run the main job against the built-in mock server (results/demo)'
 	@echo 'make test    run the tests'
 	@echo 'make lint    ruff and mypy'
+	@echo 'make bench   how accurate FluxPerf is here, and what it costs; BENCH="--repeat 3" adds options'
 	@echo 'make venv    only make the virtual environment .venv'
 	@echo 'make clean   remove .venv, builds and caches'
 
@@ -35,6 +36,10 @@ lint: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m bench $(BENCH)
 
 clean:
 	rm -rf .venv build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

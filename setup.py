@@ -55,13 +55,16 @@ setup(
         "rich>=13.7",
     ],
     extras_require={
+        "bench": ["aiohttp>=3.10"],
         "convert": ["datasets>=3.0"],
         "dev": [
+            "hypercorn>=0.18",
             "hypothesis>=6.170",
             "mypy>=2.4",
             "packaging>=26.0",
             "pytest>=9.2",
             "ruff>=0.17",
+            "trustme>=1.2",
             "types-PyYAML>=6.0.12",
         ],
     },
@@ -71,6 +74,7 @@ setup(
         "fluxperf",
         "fluxperf.analysis",
         "fluxperf.api",
+        "fluxperf.calibrate",
         "fluxperf.engine",
         "fluxperf.launch",
         "fluxperf.model",
@@ -79,6 +83,6 @@ setup(
         "fluxperf.watch",
         "fluxperf_mock",
     ],
-    package_data={"fluxperf": ["py.typed"]},
+    package_data={"fluxperf": ["py.typed"], "fluxperf.calibrate": ["exact_server/*"]},
     entry_points={"console_scripts": ["fluxperf = fluxperf.cli:main"]},
 )

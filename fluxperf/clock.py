@@ -20,7 +20,7 @@ now_ns = time.monotonic_ns
 
 SO_TIMESTAMPNS = 35  # asm-generic/socket.h; the socket module does not name it
 STAMP_SPACE = socket.CMSG_SPACE(16)
-_TIMESPEC = struct.Struct("qq")
+_timespec = struct.Struct("qq").unpack_from
 
 STAMP_TRIES = 50
 STAMP_RETRY_S = 0.005
@@ -37,9 +37,10 @@ def stamp_receives(sock: socket.socket) -> None:
 def realtime_stamp_ns(ancillary: list[tuple[int, int, bytes]]) -> int | None:
     """The kernel's stamp (CLOCK_REALTIME, ns) in what `recvmsg` gave beside the data; None: it gave none."""
     for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
-            seconds, nanoseconds = _TIMESPEC.unpack_from(data)
-            return int(seconds) * NS_PER_S + int(nanoseconds)
+        if kind == SO_TIMESTAMPNS and level == socket.SOL_SOCKET:
+            seconds, nanoseconds = _timespec(data)
+            stamp_ns: int = seconds * NS_PER_S + nanoseconds
+            return stamp_ns
     return None
 
 

@@ -44,6 +44,12 @@ class WorkerDied(RunFailed):
     """A worker process ended before its round did."""
 
 
+class MeasurementInvalid(FluxPerfError):
+    """The verdict of a whole run is `invalid`, and --strict was given."""
+
+    exit_code = 4
+
+
 class Interrupted(FluxPerfError):
     """SIGINT or SIGTERM arrived. `exit_code` is 128 + the signal's number, as shells expect."""
 

@@ -7,13 +7,14 @@ import shutil
 import sys
 
 from fluxperf.analysis.paired import compare
-from fluxperf.errors import RunFailed
+from fluxperf.analysis.verdict import judge_run
+from fluxperf.errors import MeasurementInvalid, RunFailed
 from fluxperf.files import write_stream
-from fluxperf.model import Comparison, RoundResult, RunResult
+from fluxperf.model import Comparison, RoundResult, RunResult, Status, Verdict
 from fluxperf.output import OutputDirectory
 from fluxperf.plan.settings import Settings
 from fluxperf.provenance import Asked, describe_asked, describe_environment
-from fluxperf.report import render_comparison, render_round
+from fluxperf.report import render_comparison, render_round, render_verdict
 from fluxperf.watch.progress import Progress, choose_progress
 
 
@@ -41,13 +42,23 @@ class Ledger:
             self.voice.print(render_round(result, self.voice.columns) + "\n")
 
     def close(self, *, partial: bool) -> None:
-        """The run is over. Raises RunFailed if it was whole and nothing succeeded."""
+        """The run is over.
+
+        If it was whole, raises RunFailed where nothing succeeded, and MeasurementInvalid where the
+        verdict says so and --strict was given.
+        """
         run_result = self._run(partial=partial)
         self.output.write_run(run_result)
-        self.voice.print(render_comparison(run_result, self.voice.columns))
+        texts = (render(run_result, self.voice.columns) for render in (render_comparison, render_verdict))
+        self.voice.print("\n\n".join(text for text in texts if text))
         self.voice.say(f"results: {self.output.path}")
-        if not partial and not any(result.summary.successful_requests for result in self._rounds):
+        if partial:
+            return
+        if not any(result.summary.successful_requests for result in self._rounds):
             raise RunFailed(f"not one request succeeded: {describe_failures(self._rounds)}")
+        verdict = run_result.verdict
+        if self._asked.settings.strict and verdict is not None and verdict.status is Status.INVALID:
+            raise MeasurementInvalid(describe_invalid(verdict))
 
     def _run(self, *, partial: bool) -> RunResult:
         return RunResult(
@@ -58,6 +69,7 @@ class Ledger:
             configuration=describe_asked(self._asked),
             rounds=tuple(self._rounds),
             comparisons=tuple(self._comparisons),
+            verdict=judge_run(self._rounds, partial=partial),
         )
 
 
@@ -88,6 +100,11 @@ class Voice:
     def progress(self, settings: Settings) -> Progress:
         """How progress is shown."""
         return choose_progress(sys.stderr, silent=self._quiet or settings.no_progress)
+
+
+def describe_invalid(verdict: Verdict) -> str:
+    """Why a measurement is invalid, one reason a line."""
+    return "\n".join(["the measurement is invalid (--strict):", *verdict.reasons])
 
 
 def describe_failures(rounds: list[RoundResult]) -> str:

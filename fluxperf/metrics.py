@@ -31,10 +31,21 @@ def ttfo(request: Timeline) -> int | None:
 
 
 def itl(request: Timeline) -> int | None:
-    """Inter-token latency: (last output event - first) / (output_tokens - 1), ns; None under 2 tokens."""
+    """Inter-token latency: (last output event - first) / (output_tokens - 1), ns.
+
+    None under 2 tokens, and for an answer that came all at once.
+    """
     if request.first_output_ns is None or request.last_output_ns is None or request.output_tokens < 2:
         return None
+    if came_at_once(request):
+        return None
     return round((request.last_output_ns - request.first_output_ns) / (request.output_tokens - 1))
+
+
+def came_at_once(request: Timeline) -> bool:
+    """Whether the answer's tokens, two or more, all carry one stamp: it came in one write, and has no gaps to see."""
+    first_ns = request.first_output_ns
+    return first_ns is not None and first_ns == request.last_output_ns and request.output_tokens >= 2
 
 
 def latency(request: Timeline) -> int | None:

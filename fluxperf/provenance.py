@@ -40,7 +40,7 @@ def describe_asked(asked: Asked) -> dict[str, Any]:
         **shown,
         "endpoint": site.shown_url,
         "endpoint_given": None if settings.endpoint is None else mask_url(settings.endpoint),
-        "address": str(site.address),
+        "address": str(site.found.route.address),
         "model": site.model,
         "model_from": site.model_from,
         "dataset_entries": len(dataset),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from array import array
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fluxperf.api import APIS, ChatOptions
+from fluxperf.calibrate.record import warn_beyond
 from fluxperf.clock import stamped_socket
 from fluxperf.engine.preparation import Encoding, Preparation, prepare
 from fluxperf.errors import FluxPerfError, Interrupted
@@ -20,7 +20,7 @@ from fluxperf.launch.signals import Signals
 from fluxperf.ledger import Ledger, Voice
 from fluxperf.model import Slo
 from fluxperf.output import check_free, check_place, claim
-from fluxperf.plan.planner import LevelPlan, PlanRequest, plan_levels
+from fluxperf.plan.planner import LevelPlan, PlanRequest, find_drawn, plan_levels
 from fluxperf.plan.settings import Settings
 from fluxperf.plan.slo import load_slo
 from fluxperf.plan.workload import Dataset, open_dataset
@@ -42,6 +42,7 @@ class RunPlan:
     slo: Slo | None
     levels: tuple[LevelPlan, ...]
     workers: int
+    most_streams: int  # of one worker
     kernel_stamps: bool
 
 
@@ -54,6 +55,8 @@ def run(settings: Settings) -> int:
         voice = Voice(quiet=settings.quiet)
         plan = draw_up(settings, stack, voice)
         site = stack.enter_context(find_site(settings, voice.say))
+        if (warning := warn_beyond(site.found.http_version, plan.most_streams)) is not None:
+            voice.say(warning)
         output, said = claim(Path(settings.output_dir), overwrite=settings.overwrite)
         stack.callback(output.clean)
         if said is not None:
@@ -97,8 +100,9 @@ def draw_up(settings: Settings, stack: ExitStack, voice: Voice) -> RunPlan:
         stack.enter_context(stamped_socket())
     most = max(min(level.concurrency, len(level.sample)) for level in levels)
     workers = count_workers(settings, most)
-    raise_descriptor_limit(-(-most // workers))
-    return RunPlan(settings, dataset, slo, levels, workers, kernel_stamps)
+    most_streams = -(-most // workers)
+    raise_descriptor_limit(most_streams)
+    return RunPlan(settings, dataset, slo, levels, workers, most_streams, kernel_stamps)
 
 
 def count_workers(settings: Settings, most_in_flight: int) -> int:
@@ -119,7 +123,7 @@ def file_size(path: str) -> int:
 def prepare_bodies(plan: RunPlan, site: Site, voice: Voice) -> Preparation:
     """Encodes each drawn entry once, whatever the number of levels and rounds that send it."""
     settings = plan.settings
-    drawn = array("Q", sorted({index for level in plan.levels for index in level.sample}))
+    drawn = find_drawn(plan.levels, len(plan.dataset))
     if len(drawn) > MANY_REQUESTS:
         voice.say(f"encoding {len(drawn):,} requests")
     options = ChatOptions(

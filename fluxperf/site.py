@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from fluxperf import __version__
-from fluxperf.engine.pool import Address
-from fluxperf.engine.preflight import find_address, list_models
+from fluxperf.engine.preflight import Found, Wishes, find_route, list_models
+from fluxperf.engine.tls import Trust, make_context
 from fluxperf.errors import UsageError
 from fluxperf.masking import mask_url, secrets_in_header, secrets_in_json, secrets_in_url
-from fluxperf.plan.settings import Fault, Settings, check_header_value
+from fluxperf.plan.readers import Fault, check_header_value
+from fluxperf.plan.settings import Settings
 from fluxperf.watch.mock import mock_server
 
 DEFAULT_MODEL = "gpt-3.5-turbo"
@@ -30,7 +31,7 @@ class Site:
     """Where requests go and what they carry. `secrets` are texts that must never be written anywhere."""
 
     url: str
-    address: Address
+    found: Found
     headers: Mapping[str, str]
     model: str
     model_from: str
@@ -49,6 +50,7 @@ def find_site(settings: Settings, say: Say) -> Iterator[Site]:
     Raises UsageError (no such key variable, several models) and ServerUnreachable.
     """
     key = find_key(settings)
+    make_context(read_trust(settings), settings.http)  # files that will not do are told before anything is started
     hidden = [name for name in (settings.api_key_env, *KEY_VARIABLES) if name]
     if not settings.mock_server:
         yield _look_at(settings.endpoint or "", key, settings, say)
@@ -104,17 +106,24 @@ def _look_at(endpoint: str, key: str | None, settings: Settings, say: Say) -> Si
     headers = make_headers(settings, key)
     if key is not None and urlsplit(endpoint).username:
         say("the user and password in the URL of the endpoint are sent in place of the API key")
-    address = find_address(endpoint)
-    model, model_from = _find_model(endpoint, headers, settings.model)
+    trust = read_trust(settings)
+    if trust.insecure and urlsplit(endpoint).scheme == "https":
+        say("--insecure: the server's certificate is not verified, so it may be anybody")
+    found = find_route(endpoint, Wishes(settings.http, trust, settings.streams_per_connection))
+    model, model_from = settings.model, "given"
+    if model is None:
+        model, model_from = _choose_model(list_models(endpoint, headers, found, trust))
     if model_from == NONE_LISTED:
         say(f"the server does not say which models it has: asking for {model}; --model names another")
-    return Site(endpoint, address, headers, model, model_from, secrets)
+    return Site(endpoint, found, headers, model, model_from, secrets)
 
 
-def _find_model(endpoint: str, headers: Mapping[str, str], given: str | None) -> tuple[str, str]:
-    if given is not None:
-        return given, "given"
-    listed = list_models(endpoint, headers)
+def read_trust(settings: Settings) -> Trust:
+    """Whose certificates the settings say to believe, and who we are."""
+    return Trust(settings.ca_file, settings.client_cert, settings.client_key, settings.insecure)
+
+
+def _choose_model(listed: list[str] | None) -> tuple[str, str]:
     if not listed:
         return DEFAULT_MODEL, NONE_LISTED
     if len(listed) > 1:

@@ -1,22 +1,30 @@
 """Spool files: what a worker appends as requests finish, and the parent reads back in order.
 
 Each record is one write(2), so a worker that is killed loses nothing that was finished. The reader
-keeps places, not records: memory grows by a few bytes a request.
+keeps places, not records, and those in a mapped file: memory does not grow with the requests.
 """
 
 from __future__ import annotations
 
 import os
-from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgpack
 
 from fluxperf.errors import RunFailed
+from fluxperf.mapped import in_order, mapped
 
 T = TypeVar("T")
+
+# Two numbers that share 64 bits: index and turn of a record, or number and offset of a file.
+_TURN_BITS = 20
+_OFFSET_BITS = 48
+_OFFSET_MASK = (1 << _OFFSET_BITS) - 1
+_READ_BYTES = 1 << 16
 
 
 class SpoolWriter:
@@ -49,24 +57,20 @@ class SpoolWriter:
 class Spooled(Collection[T], Generic[T]):
     """The records of several spool files in order of index, then turn. Can be iterated again and again.
 
-    `decode` makes a T of a record's value. A record that was cut short by a crash is passed over.
+    `decode` makes a T of a record's value. A record that was cut short by a crash is passed over. The
+    files are first read when the records are, or their number, is asked for.
     """
 
     def __init__(self, paths: Sequence[Path], decode: Callable[[Any], T]) -> None:
         self._decode = decode
         self._paths = list(paths)
-        self._files = array("H")
-        self._places = array("Q")
-        self._order = array("L")
-        # One integer a record, of index, turn and number: small to hold, and its order is the order wanted.
-        keys: list[int] = []
-        for number, path in enumerate(paths):
-            for place, (index, turn, _) in _records(path):
-                keys.append(((index << 32 | turn) << 32) | len(keys))
-                self._files.append(number)
-                self._places.append(place)
-        keys.sort()
-        self._order.extend(key & 0xFFFFFFFF for key in keys)
+
+    @cached_property
+    def _places(self) -> Sequence[int]:
+        """Where the records are, in order."""
+        columns = mapped(_keys_and_places(self._paths))
+        keys, places = columns[::2], columns[1::2]
+        return mapped(places[at] for at in in_order(range(len(keys)), keys.__getitem__))
 
     def __len__(self) -> int:
         return len(self._places)
@@ -77,29 +81,39 @@ class Spooled(Collection[T], Generic[T]):
     def __iter__(self) -> Iterator[T]:
         fds = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in self._paths]
         try:
-            for at in self._order:
-                yield self._decode(_read_record(fds[self._files[at]], self._places[at]))
+            for place in self._places:
+                yield self._decode(_read_record(fds[place >> _OFFSET_BITS], place & _OFFSET_MASK))
         finally:
             for fd in fds:
                 os.close(fd)
 
 
-def _records(path: Path) -> Iterator[tuple[int, tuple[int, int, Any]]]:
-    with path.open("rb") as file:
-        unpacker = msgpack.Unpacker(file, use_list=False, max_buffer_size=0)
-        place = 0
-        # Iteration ends at the end of the file, also in the middle of a record.
-        for record in unpacker:
-            yield place, record
-            place = unpacker.tell()
+def _keys_and_places(paths: Sequence[Path]) -> Iterator[int]:
+    """Of each record a number whose order is that of index and turn, then where it is: number of the file, offset."""
+    for number, path in enumerate(paths):
+        for offset, index, turn in _find_records(path):
+            yield index << _TURN_BITS | turn
+            yield number << _OFFSET_BITS | offset
 
 
-def _read_record(fd: int, place: int) -> Any:
+def _find_records(path: Path) -> Iterator[tuple[int, int, int]]:
+    """Offset, index and turn of each record; the end of the file may be in the middle of one."""
+    with path.open("rb") as file, suppress(msgpack.OutOfData):
+        unpacker = msgpack.Unpacker(file, max_buffer_size=0, read_size=_READ_BYTES)
+        while True:
+            offset = unpacker.tell()
+            unpacker.read_array_header()
+            index, turn = unpacker.unpack(), unpacker.unpack()
+            unpacker.skip()  # the value
+            yield offset, index, turn
+
+
+def _read_record(fd: int, offset: int) -> Any:
     unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=0)
     while True:
-        data = os.pread(fd, 4096, place)
+        data = os.pread(fd, 4096, offset)
         unpacker.feed(data)
-        place += len(data)
+        offset += len(data)
         try:
             return unpacker.unpack()[2]
         except msgpack.OutOfData:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from heapq import merge
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from fluxperf.analysis.evidence import Evidence
 from fluxperf.analysis.merge import merge_tallies, summarise
 from fluxperf.api import Api
 from fluxperf.clock import kernel_stamps_work
@@ -17,6 +20,7 @@ from fluxperf.engine.worker import Client, RoundOrder, Shared
 from fluxperf.errors import FluxPerfError, Interrupted, RunFailed, ServerRefused, UsageError, WorkerDied
 from fluxperf.launch.fork import Gathered, Team, Watch
 from fluxperf.launch.signals import Signals
+from fluxperf.mapped import in_order
 from fluxperf.model import Outcome, Refusal, RoundResult, Slo, Timeline
 from fluxperf.model.timeline import from_row, to_row
 from fluxperf.output import OutputDirectory, RoundFiles, fresh_log
@@ -25,7 +29,7 @@ from fluxperf.plan.settings import Settings
 from fluxperf.site import Site
 from fluxperf.spool import Spooled, SpoolWriter
 from fluxperf.tally import Tally
-from fluxperf.units import ns_to_s, s_to_ns
+from fluxperf.units import s_to_ns
 from fluxperf.watch.progress import LiveCounts, Progress
 
 ADVICE = {
@@ -66,7 +70,7 @@ def make_client(plan: StagePlan, api: Api) -> Client:
     debug = "payloads" if settings.debug_verbose else "lines" if settings.debug else None
     return Client(
         template=make_template(plan.site.url, plan.site.headers, s_to_ns(settings.timeout)),
-        address=plan.site.address,
+        route=plan.site.found.route,
         api=api,
         kernel_stamps=plan.kernel_stamps,
         slo=plan.slo,
@@ -90,6 +94,7 @@ class Stage:
     ) -> tuple[RoundResult, FluxPerfError | None]:
         """Runs one round. Raises ServerUnreachable if it could not begin."""
         files = RoundFiles(self._output.spool, f"concurrency_{level.concurrency}_round_{plan.round}")
+        notes = tuple(self._notes(level))  # which takes a while, and so not when there are reports to be held
         orders = self._orders(level, plan, files)
         self._shared.tickets.lay_out(self._plan.preparation.tickets(plan.order))
         self._shared.board.clear()
@@ -109,8 +114,16 @@ class Stage:
         if error is None and counted != len(plan.order):
             error = RunFailed(f"internal error: {len(plan.order)} requests were planned and {counted} were recorded")
         rows = Spooled(files.all_rows(), from_row)
-        result = self._conclude(level, plan, tally, rows, partial=error is not None)
-        result = replace(result, configuration={**result.configuration, "client": describe_client(gathered)})
+        evidence = Evidence(
+            tally=tally,
+            audits={number: report.audit for number, report in gathered.reports.items()},
+            lost=tuple(sorted(death.worker for death in gathered.deaths)),
+            planned=len(plan.order),
+            stopped=error is not None,
+            kernel_stamps=self._plan.kernel_stamps,
+            http2=self._plan.site.found.http_version == "2",
+        )
+        result = self._conclude(level, plan, evidence, rows, notes)
         if self._plan.settings.save_requests:
             lines: Spooled[str] = Spooled(files.all_transcripts(), str)
             self._output.write_lines(f"requests_{files.name}.jsonl", lines)
@@ -149,12 +162,12 @@ class Stage:
 
     def _give_up_lost(self, files: RoundFiles) -> Tally:
         """Rows for the requests that were with a worker when it died: cut off."""
-        known = {request.index for request in Spooled(files.all_rows(), from_row)}
+        known = (request.index for request in Spooled(files.all_rows(), from_row))
+        drawn = in_order(self._shared.bodies[ticket].index for ticket in self._shared.tickets.drawn())
         tally = Tally(self._plan.slo)
         spool = SpoolWriter(files.folder / f"{files.name}.lost.rows")
-        for ticket in self._shared.tickets.drawn():
-            index = self._shared.bodies[ticket].index
-            if index not in known:
+        for index, places in groupby(merge(drawn, known)):
+            if len(tuple(places)) == 1:  # drawn, and no row of it
                 request = Timeline(index=index, outcome=Outcome.CUT_OFF, error="its worker died")
                 spool.append(index, 0, to_row(request))
                 tally.add(request)
@@ -173,27 +186,32 @@ class Stage:
         return None
 
     def _conclude(
-        self, level: LevelPlan, plan: RoundPlan, tally: Tally, rows: Spooled[Timeline], *, partial: bool
+        self,
+        level: LevelPlan,
+        plan: RoundPlan,
+        evidence: Evidence,
+        rows: Spooled[Timeline],
+        notes: tuple[str, ...],
     ) -> RoundResult:
-        summary = summarise(tally, first_round=plan.round == 1, sent_before_at=level.sent_before_at)
+        summary = summarise(evidence, first_round=plan.round == 1, sent_before_at=level.sent_before_at)
         return RoundResult(
             stage=None,
             concurrency=level.concurrency,
             round=plan.round,
-            configuration=self._configuration(level, plan, tally),
+            configuration=self._configuration(level, plan, evidence.tally),
             summary=summary,
             requests=rows,
-            first_sent_ns=tally.began_ns,
+            first_sent_ns=evidence.tally.began_ns,
             slo=self._plan.slo,
-            notes=tuple(self._notes(level)),
-            partial=partial,
+            notes=notes,
+            partial=evidence.stopped,
         )
 
     def _configuration(self, level: LevelPlan, plan: RoundPlan, tally: Tally) -> dict[str, Any]:
         settings, site = self._plan.settings, self._plan.site
         return {
             "endpoint": site.shown_url,
-            "address": str(site.address),
+            "address": str(site.found.route.address),
             "model": site.model,
             "model_from": site.model_from,
             "mode": settings.mode,
@@ -201,7 +219,8 @@ class Stage:
             "num_samples": len(level.sample),
             "round": plan.round,
             "workers": min(self._plan.workers, level.concurrency, len(plan.order)),
-            "http_version": "1.1",
+            "http_version": site.found.http_version,
+            "tls": site.found.tls,
             "timestamps": "kernel" if self._plan.kernel_stamps else "user",
             "seed": settings.seed,
             "dataset": settings.dataset,
@@ -225,17 +244,6 @@ class Stage:
             length = self._plan.settings.max_input_length
             notes.append(f"{was_cut} of {len(sample)} prompts were cut to {length} characters")
         return notes
-
-
-def describe_client(gathered: Gathered) -> dict[str, Any]:
-    """What the round took on this side, over all workers that reported."""
-    reports = gathered.reports.values()
-    return {
-        "connections_opened": sum(report.opened for report in reports),
-        "reads": sum(report.reads for report in reports),
-        "voided_stamps": sum(report.voided_stamps for report in reports),
-        "cpu_s": round(ns_to_s(sum(report.cpu_ns for report in reports)), 6),
-    }
 
 
 def live_counts(board: Board) -> LiveCounts:

@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fluxperf.metrics import CHUNK_GAP, METRICS, missed
+from fluxperf.metrics import CHUNK_GAP, METRICS, came_at_once, missed
 from fluxperf.model import Histogram, Outcome, Slo, Timeline
 
 MAX_EXAMPLE_CHARACTERS = 500
+_VALUES_AT_ONCE = 1024
+_FORMULAS = [(metric.name, metric.formula) for metric in METRICS if metric.formula is not None]
 
 
 class Tally:
@@ -24,7 +26,9 @@ class Tally:
 
     def __init__(self, slo: Slo | None = None) -> None:
         self.slo = slo
-        self.histograms = {metric.name: Histogram() for metric in METRICS}
+        self._histograms = {metric.name: Histogram() for metric in METRICS}
+        # Values that are not in their histogram yet: one at a time costs six times as much.
+        self._fresh: dict[str, list[int]] = {metric.name: [] for metric in METRICS}
         self.outcomes: Counter[str] = Counter()
         self.missed: Counter[str] = Counter()
         self.sums: Counter[str] = Counter()
@@ -45,12 +49,17 @@ class Tally:
             if request.error and request.outcome not in self.examples:
                 self.examples[request.outcome] = request.error[:MAX_EXAMPLE_CHARACTERS]
             return
-        for metric in METRICS:
-            if metric.formula is not None and (value := metric.formula(request)) is not None:
-                self.histograms[metric.name].record(max(value, 0))
-        self.histograms[CHUNK_GAP.name].record_all(gaps)
-        if earlier_gaps is not None:
-            self.histograms[CHUNK_GAP.name].merge(earlier_gaps)
+        for name, formula in _FORMULAS:
+            value = formula(request)
+            if value is not None:
+                fresh = self._fresh[name]
+                fresh.append(value if value > 0 else 0)
+                if len(fresh) >= _VALUES_AT_ONCE:
+                    self._settle(name)
+        if not came_at_once(request):
+            self._histograms[CHUNK_GAP.name].record_all(gaps)
+            if earlier_gaps is not None:
+                self._histograms[CHUNK_GAP.name].merge(earlier_gaps)
         self._add_tokens(request)
         self._judge(request)
 
@@ -68,6 +77,9 @@ class Tally:
         sums["output_tokens"] += request.output_tokens
         sums["output_events"] += request.output_events
         sums["coalesced_events"] += request.coalesced_events
+        if request.output_events > 1 or request.output_tokens > 2:  # one event of two tokens: the second ended it
+            sums["longer_answers"] += 1
+            sums["whole_answers"] += came_at_once(request)
         sums["estimated_inputs"] += request.prompt_tokens is None
         sums["counted_events"] += not request.completion_tokens
         if request.completion_tokens:
@@ -88,14 +100,26 @@ class Tally:
             self.sums["good_tokens"] += request.output_tokens
 
     @property
+    def histograms(self) -> dict[str, Histogram]:
+        """The values of each metric by its name."""
+        for name in self._fresh:
+            self._settle(name)
+        return self._histograms
+
+    def _settle(self, name: str) -> None:
+        self._histograms[name].record_all(self._fresh[name])
+        self._fresh[name].clear()
+
+    @property
     def succeeded(self) -> int:
         """How many requests were successful."""
         return sum(count for outcome, count in self.outcomes.items() if Outcome(outcome).success)
 
     def merge(self, other: Tally) -> None:
         """Adds what `other` counted; afterwards this equals the tally of both sets of requests."""
+        mine = self.histograms
         for name, histogram in other.histograms.items():
-            self.histograms[name].merge(histogram)
+            mine[name].merge(histogram)
         self.outcomes.update(other.outcomes)
         self.missed.update(other.missed)
         self.sums.update(other.sums)

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 import fluxperf
-from fluxperf.cli import LATER_COMMANDS, LATER_OPTIONS, LISTS, OPTIONS, REPEATED, USAGE, main, parse
+from fluxperf.cli import main, parse
 from fluxperf.errors import NotYetError, UsageError
-from fluxperf.plan.settings import READERS, Settings, option_name, read_settings
+from fluxperf.plan.readers import READERS
+from fluxperf.plan.settings import Settings, option_name, read_settings
+from fluxperf.usage import LATER_COMMANDS, LATER_OPTIONS, LISTS, OPTIONS, REPEATED, USAGE
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECIAL = {"--help", "--version"}

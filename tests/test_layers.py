@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 # What each part of FluxPerf may import of FluxPerf, besides itself and the version. A new module needs a row.
-BOTTOM = {"units", "errors", "files", "masking"}
+BOTTOM = {"units", "errors", "files", "masking", "mapped"}
 VALUES = BOTTOM | {"model", "metrics"}
 MIDDLE = VALUES | {"clock", "spool", "api", "plan", "tally"}
 SIDES = {"analysis", "report", "watch", "fluxperf_mock"}
@@ -21,6 +21,7 @@ LAYERS = {
     "errors": set[str](),
     "files": {"units", "errors"},
     "masking": {"units", "errors"},
+    "mapped": {"units", "errors"},
     "spool": BOTTOM,
     "clock": BOTTOM,
     "model": BOTTOM,
@@ -39,8 +40,9 @@ LAYERS = {
     "stage": MIDDLE | SIDES | {"engine", "launch", "output", "site"},
     "provenance": MIDDLE | {"site"},
     "ledger": MIDDLE | SIDES | {"output", "provenance"},
-    "runner": MIDDLE | SIDES | {"engine", "launch", "ledger", "output", "provenance", "site", "stage"},
-    "cli": MIDDLE | SIDES | {"runner"},
+    "calibrate": BOTTOM | {"launch"},
+    "runner": MIDDLE | SIDES | {"calibrate", "engine", "launch", "ledger", "output", "provenance", "site", "stage"},
+    "cli": MIDDLE | SIDES | {"calibrate", "runner"},
     "__main__": {"cli"},
 }
 PURE = {"api", "model", "metrics", "plan", "tally", "analysis", "report"}

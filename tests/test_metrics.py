@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fluxperf.metrics import BY_NAME, METRICS, Metric, missed, value
+from fluxperf.metrics import BY_NAME, METRICS, Metric, came_at_once, missed, value
 from fluxperf.model import Constraint, Slo, Timeline
 
 Build = Callable[..., Timeline]
@@ -73,7 +73,8 @@ def test_what_was_never_sent_has_no_times(a_request: Build) -> None:
         ({"completion_tokens": 0}, 10),  # no count: the events'
         ({"completion_tokens": None}, 10),
         ({"completion_tokens": 8}, 14.285714),  # to the nanosecond
-        ({"last_output_ns": 1100 * MS}, 0),  # all in one event
+        ({"last_output_ns": 1100 * MS}, None),  # all in one write: nobody could see how long a token took
+        ({"last_output_ns": 1100 * MS, "output_events": 1}, None),  # all in one event
         ({"last_output_ns": None}, None),
     ],
 )
@@ -87,6 +88,20 @@ def test_itl_is_by_output_tokens(a_request: Build, facts: dict[str, int | None],
 )
 def test_no_throughput_without_tokens_or_time(a_request: Build, facts: dict[str, int | None]) -> None:
     assert values(a_request(**facts))["output_token_throughput"] is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "at_once"),
+    [
+        ({}, False),
+        ({"last_output_ns": 1100 * MS}, True),
+        ({"last_output_ns": 1100 * MS, "completion_tokens": None, "output_events": 2}, True),
+        ({"last_output_ns": 1100 * MS, "completion_tokens": 1, "output_events": 1}, False),
+        ({"first_output_ns": None, "last_output_ns": None}, False),
+    ],
+)
+def test_two_tokens_of_one_stamp_came_at_once(a_request: Build, facts: dict[str, int | None], at_once: bool) -> None:
+    assert came_at_once(a_request(**facts)) is at_once
 
 
 @pytest.mark.parametrize("metric", FORMULAS, ids=lambda metric: metric.name)

@@ -146,7 +146,7 @@ def test_the_one_model_that_is_listed_is_used(server: Server) -> None:
     server.lists("org/model")
     site = look(server.url())
     assert (site.model, site.model_from) == ("org/model", "listed by the server")
-    assert (site.url, str(site.address)) == (server.url(), f"127.0.0.1:{server.http.server_port}")
+    assert (site.url, str(site.found.route.address)) == (server.url(), f"127.0.0.1:{server.http.server_port}")
 
 
 def test_a_model_that_is_given_is_used_and_nothing_asked(server: Server) -> None:
@@ -250,4 +250,4 @@ def test_a_host_without_an_address_is_named() -> None:
 
 def test_a_name_may_lead_to_either_family(server: Server) -> None:
     endpoint = f"http://localhost:{server.http.server_port}/v1/chat/completions"
-    assert str(look(endpoint, model="m").address) == f"127.0.0.1:{server.http.server_port}"
+    assert str(look(endpoint, model="m").found.route.address) == f"127.0.0.1:{server.http.server_port}"

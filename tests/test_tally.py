@@ -54,7 +54,7 @@ def test_merged_is_the_tally_of_the_union(parts: list[list[Observation]], slo: S
     merged = Tally(slo)
     for part in parts:
         merged.merge(tally_of(part, slo))
-    assert vars(merged) == vars(tally_of((one for part in parts for one in part), slo))
+    assert merged.to_state() == tally_of((one for part in parts for one in part), slo).to_state()
 
 
 @given(st.lists(observations, max_size=6))
@@ -83,6 +83,7 @@ def test_a_success_enters_every_histogram_and_sum(a_request: Build) -> None:
         "input_tokens": 50,
         "output_tokens": 11,
         "output_events": 11,
+        "longer_answers": 1,
         "usage_tokens": 11,
         "usage_events": 11,
         "cache_told": 1,
@@ -98,6 +99,16 @@ def test_gaps_that_were_set_aside_are_pooled_with_the_rest(a_request: Build) -> 
     tally = Tally()
     tally.add(a_request(), [4, 5], earlier)
     assert (tally.histograms["chunk_gap_ms"].count, tally.histograms["chunk_gap_ms"].sum) == (5, 15)
+
+
+def test_an_answer_that_came_at_once_has_no_gaps(a_request: Build) -> None:
+    earlier = Histogram()
+    earlier.record_all([0, 0])
+    tally = Tally()
+    tally.add(a_request(last_output_ns=1100 * MS, coalesced_events=10), [0] * 8, earlier)
+    assert tally.histograms["chunk_gap_ms"].count == tally.histograms["itl_ms"].count == 0
+    assert tally.histograms["ttft_ms"].count == 1
+    assert (tally.sums["whole_answers"], tally.sums["longer_answers"]) == (1, 1)
 
 
 def test_a_failure_is_counted_with_an_example_and_enters_no_metric(a_request: Build) -> None:
@@ -147,6 +158,8 @@ def test_the_span_is_from_the_first_send_to_the_last_end_of_any_outcome(a_reques
         ({"cached_tokens": None}, {"cache_told": 0, "cached_tokens": 0, "cache_prompt_tokens": 0}),
         ({"coalesced_events": 4}, {"coalesced_events": 4}),
         ({"resent": 1}, {"resent": 1}),
+        ({"output_events": 1, "completion_tokens": 2}, {"longer_answers": 0}),  # the second token may be the stop token
+        ({"output_events": 1, "completion_tokens": 3}, {"longer_answers": 1, "whole_answers": 0}),
     ],
 )
 def test_where_counts_come_from_is_kept(a_request: Build, facts: dict[str, int], sums: dict[str, int]) -> None:

@@ -1,33 +1,70 @@
-"""Checks: what could make a round's figures say something else than they seem to. One function and one line each."""
+"""Checks: what could make a round's figures say something else than they seem to. One function and one line each.
+
+Here are those of the answers; those of the client are in `accuracy` (its clockwork) and `load` (what it asked for).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from fluxperf.model import Check
+from fluxperf.analysis import accuracy, load
+from fluxperf.analysis.evidence import Evidence
+from fluxperf.model import Check, Status
 from fluxperf.tally import Tally
 
 # Above this share of output events that came in one read with the one before, gaps are not the server's.
 MOST_COALESCED = 0.05
+# The same for answers that came in one write, and so have no gaps at all.
+MOST_AT_ONCE = 0.05
+# Above this share of either, what is left is not even most of the round, and a table shows no figure for it.
+MOST_UNMEASURED = 0.5
 # A stop token is counted by the server and seen by nobody; beyond that much more, chunks hold several tokens.
 MOST_TOKENS_AN_EVENT = 1.25
 
 
-def coalescing(tally: Tally) -> Check | None:
+def coalescing(evidence: Evidence) -> Check | None:
     """Whether output events came one by one: a server, proxy or network may hand over several at once."""
-    events, coalesced = tally.sums["output_events"], tally.sums["coalesced_events"]
+    events, coalesced = evidence.tally.sums["output_events"], evidence.tally.sums["coalesced_events"]
     if not events:
         return None
     share = coalesced / events
     text = f"{share:.1%} of output events came in one read with the one before"
-    if share > MOST_COALESCED:
-        text += ": gaps between them are not the server's; look for a proxy that buffers, or a busy machine"
-    return Check(name="coalescing", ok=share <= MOST_COALESCED, text=text)
+    if share <= MOST_COALESCED:
+        return Check(name="coalescing", ok=True, text=text)
+    text += ": gaps between them are not the server's; look for a proxy that buffers, or a busy machine"
+    return Check(name="coalescing", ok=False, text=text, weight=Status.DEGRADED, figures=("chunk_gap_ms",))
 
 
-def tokens_an_event(tally: Tally) -> Check | None:
+def at_once(evidence: Evidence) -> Check | None:
+    """Whether answers came bit by bit: one that comes in one write has no gaps and no ITL that a client could see."""
+    whole, longer = evidence.tally.sums["whole_answers"], evidence.tally.sums["longer_answers"]
+    if not whole:
+        return None
+    share = whole / longer
+    text = f"{share:.1%} of answers came in one write, which leaves no chunk gaps and no ITL to measure"
+    if share <= MOST_AT_ONCE:
+        return Check(name="at_once", ok=True, text=text)
+    text += "; does the server stream, or does a proxy buffer?"
+    return Check(name="at_once", ok=False, text=text, weight=Status.DEGRADED, figures=("chunk_gap_ms", "itl_ms"))
+
+
+def unmeasured(tally: Tally) -> dict[str, str]:
+    """The metrics whose values are mostly not the server's, each with a sentence for the place of its figures."""
+    sums = tally.sums
+    sentences = {}
+    gaps = sums["output_events"] - tally.succeeded  # a success has at least one output event
+    if gaps and sums["coalesced_events"] / gaps > MOST_UNMEASURED:
+        sentences["chunk_gap_ms"] = (
+            f"{sums['coalesced_events'] / gaps:.0%} of the gaps are within one read, where nobody can see them"
+        )
+    if (longer := sums["longer_answers"]) and sums["whole_answers"] / longer > MOST_UNMEASURED:
+        sentences["itl_ms"] = f"{sums['whole_answers'] / longer:.0%} of the answers came in one write"
+    return sentences
+
+
+def tokens_an_event(evidence: Evidence) -> Check | None:
     """Whether an output event is about one token, as far as the server's counts tell."""
-    tokens, events = tally.sums["usage_tokens"], tally.sums["usage_events"]
+    tokens, events = evidence.tally.sums["usage_tokens"], evidence.tally.sums["usage_events"]
     if not tokens or not events:
         return None
     ratio = tokens / events
@@ -37,10 +74,10 @@ def tokens_an_event(tally: Tally) -> Check | None:
     return Check(name="tokens_per_event", ok=ratio <= MOST_TOKENS_AN_EVENT, text=text)
 
 
-def token_counts(tally: Tally) -> Check | None:
+def token_counts(evidence: Evidence) -> Check | None:
     """Whether the server counted the output tokens, or output events had to do."""
-    events_only = tally.sums["counted_events"]
-    succeeded = tally.succeeded
+    events_only = evidence.tally.sums["counted_events"]
+    succeeded = evidence.tally.succeeded
     if not succeeded:
         return None
     if not events_only:
@@ -49,9 +86,9 @@ def token_counts(tally: Tally) -> Check | None:
     return Check(name="token_counts", ok=False, text=text)
 
 
-def resent(tally: Tally) -> Check | None:
+def resent(evidence: Evidence) -> Check | None:
     """Whether requests met a connection that the server had just closed."""
-    count = tally.sums["resent"]
+    count = evidence.tally.sums["resent"]
     if not count:
         return None
     requests = "1 request was" if count == 1 else f"{count} requests were"
@@ -61,17 +98,38 @@ def resent(tally: Tally) -> Check | None:
     return Check(name="resent", ok=False, text=text)
 
 
-def cached_tokens(tally: Tally) -> Check | None:
+def cached_tokens(evidence: Evidence) -> Check | None:
     """Whether the server's count of cached tokens can be true."""
-    prompt, cached = tally.sums["cache_prompt_tokens"], tally.sums["cached_tokens"]
+    prompt, cached = evidence.tally.sums["cache_prompt_tokens"], evidence.tally.sums["cached_tokens"]
     if cached <= prompt:
         return None
     return Check(name="cached_tokens", ok=False, text=f"the server counts {cached} of {prompt} prompt tokens as cached")
 
 
-CHECKS: tuple[Callable[[Tally], Check | None], ...] = (token_counts, tokens_an_event, coalescing, cached_tokens, resent)
+CHECKS: tuple[Callable[[Evidence], Check | None], ...] = (
+    token_counts,
+    tokens_an_event,
+    coalescing,
+    at_once,
+    cached_tokens,
+    resent,
+    load.outcome,
+    load.workers,
+    load.completeness,
+    accuracy.stamps,
+    accuracy.ttft_error,
+    accuracy.chunk_gap_error,
+    accuracy.itl_error,
+    accuracy.stalls,
+    accuracy.collector,
+    load.cpu,
+    load.schedule,
+    load.turnaround,
+    load.waits,
+    load.reconnects,
+)
 
 
-def run_checks(tally: Tally) -> tuple[Check, ...]:
+def run_checks(evidence: Evidence) -> tuple[Check, ...]:
     """Every check that has something to say."""
-    return tuple(check for check in (check(tally) for check in CHECKS) if check is not None)
+    return tuple(check for check in (check(evidence) for check in CHECKS) if check is not None)

@@ -1,10 +1,13 @@
-"""From tallies to a `RoundSummary`: the arithmetic of a round, once its workers' tallies are one."""
+"""From what is known of a round to its `RoundSummary`: the arithmetic, once its workers' tallies are one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fluxperf.analysis.checks import run_checks
+from fluxperf.analysis.audit import summarise_audit
+from fluxperf.analysis.checks import run_checks, unmeasured
+from fluxperf.analysis.evidence import Evidence
+from fluxperf.analysis.verdict import judge
 from fluxperf.metrics import METRICS, Metric
 from fluxperf.model import CachedTokens, Goodput, Histogram, Outcome, RoundSummary, Slo, Stats
 from fluxperf.tally import Tally
@@ -22,14 +25,19 @@ def merge_tallies(tallies: Iterable[Tally], slo: Slo | None = None) -> Tally:
     return merged
 
 
-def summarise(tally: Tally, *, first_round: bool, sent_before_at: int | None) -> RoundSummary:
-    """The figures of a round. `sent_before_at`: the concurrency at which its prompts were sent before, or None."""
+def summarise(evidence: Evidence, *, first_round: bool, sent_before_at: int | None) -> RoundSummary:
+    """The figures of a round, and what they are worth.
+
+    `sent_before_at`: the concurrency at which its prompts were sent before, or None.
+    """
+    tally = evidence.tally
     sums, outcomes = tally.sums, tally.outcomes
     total = sum(outcomes.values()) - outcomes[Outcome.CUT_OFF]
     good = tally.succeeded
     span_ns = (tally.last_done_ns or 0) - (tally.first_sent_ns or 0)
     duration_s = ns_to_s(span_ns)
     cached = _cached(tally)
+    checks = run_checks(evidence)
     cold, reason = _judge_cold(cached, sent_before_at) if first_round else (None, None)
     return RoundSummary(
         total_requests=total,
@@ -47,7 +55,10 @@ def summarise(tally: Tally, *, first_round: bool, sent_before_at: int | None) ->
         cached_tokens=cached,
         cold=cold,
         cold_reason=reason,
-        checks=run_checks(tally),
+        checks=checks,
+        verdict=judge(checks),
+        audit=summarise_audit(evidence),
+        unmeasured=unmeasured(tally),
         examples=dict(tally.examples),
     )
 

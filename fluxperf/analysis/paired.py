@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 import statistics
-from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby, islice, repeat
 
+from fluxperf.mapped import in_order, mapped
 from fluxperf.metrics import BY_NAME, Metric
 from fluxperf.model import Comparison, RoundResult, Timeline
 
@@ -21,64 +21,77 @@ def compare(baseline: RoundResult, later: RoundResult, metrics: Sequence[str] = 
     A pair is a prompt, known by (index, turn), that succeeded in both rounds, with a value above zero
     in both: a ratio needs that. `dropped` counts the prompts of either round that make no pair.
     Both rounds' requests are read once, side by side, in the order that `RoundResult` promises;
-    what is kept is two numbers a pair and metric.
+    what is kept is two numbers a prompt and metric, in a mapped file.
     """
-    collected = [_Pairs(BY_NAME[name]) for name in metrics]
-    prompts = 0
-    in_order = heapq.merge(baseline.requests, later.requests, key=_key)
-    for _, group in groupby(in_order, key=_key):
-        prompts += 1
+    compared = [BY_NAME[name] for name in metrics]
+    columns = mapped(chain.from_iterable(_rows(baseline, later, compared)))
+    width = 2 * len(compared)
+    return tuple(
+        _Pairs(metric, columns[at::width], columns[at + 1 :: width]).compared(baseline, later)
+        for at, metric in zip(range(0, width, 2), compared, strict=True)
+    )
+
+
+def _rows(baseline: RoundResult, later: RoundResult, metrics: Sequence[Metric]) -> Iterator[Iterator[int]]:
+    """For each prompt the raw values of each metric, before and later; 0 where it makes no pair."""
+    side_by_side = heapq.merge(baseline.requests, later.requests, key=_key)
+    for _, group in groupby(side_by_side, key=_key):
         requests = tuple(group)  # a key occurs once in a round, and the merge puts the baseline first
         if len(requests) == 2 and all(request.success for request in requests):
-            for pairs in collected:
-                pairs.add(*requests)
-    return tuple(pairs.compared(baseline, later, prompts) for pairs in collected)
+            yield (_raw(metric, request) for metric in metrics for request in requests)
+        else:
+            yield repeat(0, 2 * len(metrics))
+
+
+def _raw(metric: Metric, request: Timeline) -> int:
+    return max(metric.formula(request) or 0, 0) if metric.formula else 0
 
 
 def _key(request: Timeline) -> tuple[int, int]:
     return request.index, request.turn
 
 
-def _doubles() -> array[float]:
-    return array("d")
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Pairs:
-    """The ratios and differences of one metric, `later` to `before`; differences are in the metric's unit."""
+    """The raw values of one metric, by prompt; 0: none, so no pair."""
 
     metric: Metric
-    ratios: array[float] = field(default_factory=_doubles)
-    differences: array[float] = field(default_factory=_doubles)
+    before: Sequence[int]
+    later: Sequence[int]
 
-    def add(self, before: Timeline, later: Timeline) -> None:
-        """Adds one prompt, if it has a value above zero in both rounds."""
-        formula = self.metric.formula
-        if formula is None:
-            return
-        raw_before, raw_later = formula(before), formula(later)
-        if raw_before and raw_later:
-            self.ratios.append(raw_later / raw_before)
-            self.differences.append((raw_later - raw_before) / self.metric.per_unit)
-
-    def compared(self, baseline: RoundResult, later: RoundResult, prompts: int) -> Comparison:
-        """The comparison, of `prompts` prompts in all."""
-        pairs = len(self.ratios)
+    def compared(self, baseline: RoundResult, later: RoundResult) -> Comparison:
+        """The comparison of all that make a pair."""
+        pairs = sum(1 for _ in self._places())
         sign = 1 if self.metric.lower_is_better else -1
-        slower = sum(sign * difference > 0 for difference in self.differences)
+        slower = sum(sign * self._difference(at) > 0 for at in self._places())
         return Comparison(
             stage=later.stage,
             concurrency=later.concurrency,
             metric=self.metric.name,
             pairs=pairs,
-            dropped=prompts - pairs,
+            dropped=len(self.before) - pairs,
             baseline_round=baseline.round,
             round=later.round,
-            median_ratio=statistics.median(self.ratios) if pairs else None,
-            mean_ratio=statistics.geometric_mean(self.ratios) if pairs else None,
+            median_ratio=self._median(self._ratio, pairs),
+            mean_ratio=statistics.geometric_mean(map(self._ratio, self._places())) if pairs else None,
             ratio_ci95=None,
-            median_difference_ms=statistics.median(self.differences) if pairs else None,
+            median_difference_ms=self._median(self._difference, pairs),
             difference_ci95_ms=None,
             p_value=None,
             share_slower=slower / pairs if pairs else None,
         )
+
+    def _places(self) -> Iterator[int]:
+        return (at for at, both in enumerate(zip(self.before, self.later, strict=True)) if all(both))
+
+    def _ratio(self, at: int) -> float:
+        return self.later[at] / self.before[at]
+
+    def _difference(self, at: int) -> float:
+        """In the metric's unit."""
+        return (self.later[at] - self.before[at]) / self.metric.per_unit
+
+    def _median(self, figure: Callable[[int], float], pairs: int) -> float | None:
+        """Of a figure of all pairs: the one in the middle, or the mean of the two there."""
+        middle = islice(in_order(self._places(), figure), max(pairs - 1, 0) // 2, pairs // 2 + 1)
+        return statistics.median(map(figure, middle)) if pairs else None

@@ -12,14 +12,18 @@ import os
 import struct
 import tempfile
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import BinaryIO
 
 import msgpack
 
+from fluxperf.mapped import mapped
+
 _LENGTH = struct.Struct("<Q")
 _TICKET = struct.Struct("=Q")
+_TICKETS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +91,11 @@ class Tickets:
         """Starts a round: these tickets in this order. Only between rounds."""
         os.ftruncate(self._fd, 0)
         os.lseek(self._fd, 0, os.SEEK_SET)
-        rest = memoryview(array("Q", tickets)).cast("B")
-        while rest:
-            rest = rest[os.write(self._fd, rest) :]
+        ahead = iter(tickets)
+        while piece := array("Q", islice(ahead, _TICKETS_AT_ONCE)):
+            rest = memoryview(piece).cast("B")
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
         os.lseek(self._fd, 0, os.SEEK_SET)
 
     def draw(self) -> int | None:
@@ -97,10 +103,11 @@ class Tickets:
         data = os.read(self._fd, _TICKET.size)
         return _TICKET.unpack(data)[0] if data else None
 
-    def drawn(self) -> list[int]:
+    def drawn(self) -> Sequence[int]:
         """The tickets drawn so far."""
         end = os.lseek(self._fd, 0, os.SEEK_CUR)
-        return [ticket for (ticket,) in _TICKET.iter_unpack(os.pread(self._fd, end, 0))]
+        places = range(0, end, _TICKET.size)
+        return mapped(ticket for place in places for ticket in _TICKET.unpack(os.pread(self._fd, _TICKET.size, place)))
 
     def close(self) -> None:
         """Gives the memory back."""

@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import httpx
 
 from fluxperf.clock import now_ns
 from fluxperf.engine.observer import Observer
 
+MAX_HEADS = 4096
 
-@dataclass(frozen=True, slots=True)
+
 class Template:
     """What all requests of a run have in common, made by httpx once: URL and headers."""
 
-    url: httpx.URL
-    headers: httpx.Headers
-    timeout_ns: int
+    __slots__ = ("_first", "_heads", "_timeout_ns")
+
+    def __init__(self, first: httpx.Request, timeout_ns: int) -> None:
+        self._first = first
+        self._timeout_ns = timeout_ns
+        self._heads: dict[int, httpx.Headers] = {}  # by the length of the body, on which they depend
 
     def request(self, body: bytes, observer: Observer) -> httpx.Request:
         """A request with this body, whose answer goes to the observer."""
+        # Given a stream, httpx takes the headers as they are: a fifth of the time that `content=` takes.
         return httpx.Request(
             "POST",
-            self.url,
-            headers=self.headers,
-            content=body,
-            extensions={"sink": observer, "timeout_ns": self.timeout_ns},
+            self._first.url,
+            headers=self._heads.get(len(body)) or self._make_head(len(body)),
+            stream=httpx.ByteStream(body),
+            extensions={"sink": observer, "timeout_ns": self._timeout_ns, "body": body},
         )
+
+    def _make_head(self, length: int) -> httpx.Headers:
+        if len(self._heads) >= MAX_HEADS:
+            self._heads.clear()
+        head = self._heads[length] = httpx.Headers(self._first.headers)
+        head["Content-Length"] = str(length)
+        return head
 
 
 def make_template(url: str, headers: Mapping[str, str], timeout_ns: int) -> Template:
     """The template of requests to `url`. Headers come in the order in which they are given."""
-    return Template(httpx.URL(url), httpx.Headers(headers), timeout_ns)
+    return Template(httpx.Request("POST", url, headers=dict(headers), content=b"{}"), timeout_ns)
 
 
 async def perform(client: httpx.AsyncClient, request: httpx.Request, observer: Observer) -> None:

@@ -6,9 +6,11 @@ Knows framing, keep-alive and what breaks them; knows no socket and no clock.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import httptools
 
+from fluxperf.engine.session import BrokenResponse, Ending, Exchange, MalformedResponse, Request
 from fluxperf.engine.sink import Headers, Sink
 from fluxperf.units import NS_PER_S, s_to_ns
 
@@ -18,18 +20,6 @@ MAX_HEADER_BYTES = 256 * 1024
 IDLE_LIMIT_NS = 4 * NS_PER_S
 
 _KEEP_ALIVE_PARAMETER = re.compile(rb"(timeout|max)\s*=\s*(\d{1,9})", re.IGNORECASE)
-
-
-class MalformedResponse(Exception):
-    """What came is not an HTTP/1.1 response."""
-
-
-class BrokenResponse(Exception):
-    """The connection ended before the response did. `untouched`: not one byte of it had come."""
-
-    def __init__(self, message: str, *, untouched: bool) -> None:
-        super().__init__(message)
-        self.untouched = untouched
 
 
 class Persistence:
@@ -104,11 +94,10 @@ class ResponseReader:
         self._at_ns = at_ns
         self.started = True
         self._bytes_beside_body += len(data)
-        parser = self._parser
-        if parser is None:
+        if self._parser is None:
             raise MalformedResponse("the response was over")
         try:
-            parser.feed_data(data)
+            self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as error:
             raise MalformedResponse("the server switched protocols (status 101), which was not asked for") from error
         except httptools.HttpParserError as error:
@@ -179,3 +168,98 @@ class ResponseReader:
         self._began_ns = self._at_ns
         if self.complete:
             self.reusable = False
+
+
+class Http1Session:
+    """One exchange at a time on one connection. See `Session`."""
+
+    __slots__ = ("_exchange", "_over", "_persistence", "_reader", "complaint", "news", "settled", "version")
+
+    def __init__(self) -> None:
+        self.version = "1.1"
+        self.settled = True
+        self.news = False
+        self.complaint: str | None = None
+        self._persistence = Persistence()
+        self._exchange: Exchange | None = None
+        self._reader: ResponseReader | None = None
+        self._over = False
+
+    @property
+    def capacity(self) -> int:
+        """See `Session`."""
+        return 0 if self._over or self._persistence.exhausted else 1
+
+    @property
+    def idle_limit_ns(self) -> int:
+        """See `Session`."""
+        return self._persistence.idle_limit_ns
+
+    def begin(self, exchange: Exchange, request: Request) -> bytes:
+        """See `Session`."""
+        self._exchange = exchange
+        self._reader = ResponseReader(exchange.sink)
+        return encode_request(request)
+
+    def begun(self, exchange: Exchange) -> None:
+        """See `Session`."""
+
+    def feed(self, data: bytes, at_ns: int) -> Sequence[Ending]:
+        """See `Session`."""
+        reader, exchange = self._reader, self._exchange
+        if reader is None or exchange is None:  # an idle connection has nothing to receive but its end
+            self._over = True
+            return ()
+        try:
+            if not exchange.begun:
+                raise BrokenResponse("the server closed the connection before the request was sent", untouched=True)
+            reader.feed(data, at_ns)
+        except (BrokenResponse, MalformedResponse) as error:
+            return self._end(error)
+        return self._end(None) if reader.complete else ()
+
+    def feed_eof(self, at_ns: int) -> Sequence[Ending]:
+        """See `Session`."""
+        self._over = True
+        if self._reader is None:
+            return ()
+        try:
+            self._reader.feed_eof(at_ns)
+        except BrokenResponse as error:
+            return self._end(error)
+        return self._end(None)
+
+    def break_off(self, message: str) -> Sequence[Ending]:
+        """See `Session`."""
+        self._over = True
+        if self._reader is None:
+            return ()
+        return self._end(BrokenResponse(message, untouched=not self._reader.started))
+
+    def abandon(self, exchange: Exchange) -> bool:
+        """See `Session`."""
+        self._end(BrokenResponse("abandoned", untouched=False))
+        return False
+
+    def pending(self) -> bytes:
+        """See `Session`."""
+        return b""
+
+    def _end(self, error: Exception | None) -> Sequence[Ending]:
+        exchange, self._exchange = self._exchange, None
+        reader, self._reader = self._reader, None
+        if exchange is None or reader is None:
+            return ()
+        exchange.status, exchange.headers = reader.status, reader.headers
+        if error is None:
+            self._persistence.learn(reader.headers)
+        self._over = self._over or error is not None or not reader.reusable
+        reader.release()
+        return ((exchange, error),)
+
+
+def encode_request(request: Request) -> bytes:
+    """The request as HTTP/1.1 bytes (RFC 9112)."""
+    head = [b"%s %s HTTP/1.1" % (request.method, request.path)]
+    head += [b"%s: %s" % field for field in request.headers]
+    return b"\r\n".join([*head, b"", request.body])

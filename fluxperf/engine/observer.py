@@ -15,6 +15,7 @@ import httpx
 from fluxperf.api import Api, Delta, EventTooLong, Malformed, SseDecoder, error_message, looks_like_completion
 from fluxperf.api.delta import ANSWER, NOTHING
 from fluxperf.clock import now_ns
+from fluxperf.engine.gauge import Gauge
 from fluxperf.engine.sink import Headers, Sink
 from fluxperf.masking import scrub
 from fluxperf.model import Histogram, Outcome, Refusal, Timeline
@@ -50,10 +51,14 @@ class Transcript:
 
 
 class Observer(Sink):
-    """Fills in `timeline`; call `conclude` at the end. `gaps`, `earlier_gaps`: the times between output events."""
+    """Fills in `timeline`; call `conclude` at the end. `gaps`, `earlier_gaps`: the times between output events.
 
-    def __init__(self, timeline: Timeline, api: Api, transcript: Transcript | None = None) -> None:
+    `gauge` counts the output events as they come.
+    """
+
+    def __init__(self, timeline: Timeline, api: Api, gauge: Gauge, transcript: Transcript | None = None) -> None:
         self.timeline = timeline
+        self._gauge = gauge
         self.transcript = transcript
         self.gaps: list[int] = []
         self.earlier_gaps: Histogram | None = None
@@ -100,6 +105,9 @@ class Observer(Sink):
 
     def body(self, data: bytes, at_ns: int) -> None:
         """See `Sink`."""
+        if self.timeline.output_events and self._sse is not None and self._inflate is None:
+            self._read_events(self._sse, data, at_ns)  # by far most pieces
+            return
         if self._inflate is not None:
             try:
                 data = self._inflate.decompress(data)
@@ -127,21 +135,23 @@ class Observer(Sink):
                 self._fail(Outcome.MALFORMED, str(error))
 
     def _read_event(self, payload: bytes, at_ns: int) -> None:
-        transcript = self.transcript
+        transcript, timeline = self.transcript, self.timeline
         delta = self._decode(payload, transcript is not None)
         self._spoke = True
-        timeline = self.timeline
         if delta.output:
+            self._gauge.outputs += 1
             last_ns = timeline.last_output_ns
             if last_ns is None:
+                self._gauge.firsts += 1
                 timeline.first_output_ns = at_ns
             else:
-                self.gaps.append(max(at_ns - last_ns, 0))
-                if len(self.gaps) >= GAPS_AT_ONCE:
+                gaps = self.gaps
+                gaps.append(at_ns - last_ns if at_ns > last_ns else 0)
+                if len(gaps) >= GAPS_AT_ONCE:
                     self._set_gaps_aside()
             timeline.last_output_ns = at_ns
             timeline.output_events += 1
-            if delta.answer and timeline.first_answer_ns is None:
+            if timeline.first_answer_ns is None and delta.answer:
                 timeline.first_answer_ns = at_ns
         if delta is not ANSWER and delta is not NOTHING:
             self._note_facts(delta)

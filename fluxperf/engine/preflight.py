@@ -1,4 +1,4 @@
-"""What is asked of the server before workers exist: where it is, and which models it lists.
+"""What is asked of the server before workers exist: where it is, how it is spoken to, and which models it lists.
 
 Synchronous and single-threaded: the parent still has to fork.
 """
@@ -8,56 +8,114 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import httpx
 
 from fluxperf.clock import now_ns
-from fluxperf.engine.pool import CONNECT_TIMEOUT_S, Address
+from fluxperf.engine.connection import Address
+from fluxperf.engine.dial import CONNECT_TIMEOUT_S, NO_ALPN_HTTP2, Route
+from fluxperf.engine.http2 import Http2Session
+from fluxperf.engine.tls import ALPN_HTTP2, Trust, describe, make_context
 from fluxperf.errors import ServerUnreachable
 from fluxperf.units import s_to_ns
 
 MODELS_TIMEOUT_S = 10.0
 MAX_MODELS_BYTES = 4 << 20
+_READ_BYTES = 16_384
 
 
-def find_address(endpoint: str) -> Address:
-    """The first of the host's addresses (IPv6 and IPv4) that accepts a connection. Raises ServerUnreachable, named."""
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How the user wants the server to be spoken to, as the options have it."""
+
+    http: str = "auto"
+    trust: Trust = field(default_factory=Trust)
+    streams_per_connection: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The way to the server. `tls` is its version, None without; `http_version` is what the server picked."""
+
+    route: Route
+    http_version: str
+    tls: str | None
+
+
+def find_route(endpoint: str, wishes: Wishes) -> Found:
+    """The way to the first of the host's addresses (IPv6 and IPv4) that takes a connection as it is wanted.
+
+    Raises ServerUnreachable, named, and UsageError for certificate files that will not do.
+    """
     url = httpx.URL(endpoint)
     port = url.port or (443 if url.scheme == "https" else 80)
     host = url.host
+    context = make_context(wishes.trust, wishes.http) if url.scheme == "https" else None
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ServerUnreachable(f"cannot find the host {host!r} (DNS): {reason}") from error
-    failures = []
-    for family, kind, protocol, _, sockaddr in found:
-        address = Address(family, sockaddr)
+    failures, connected = [], False
+    for family, _, _, _, sockaddr in addresses:
+        route = Route(Address(family, sockaddr), wishes.http, context, host, wishes.streams_per_connection)
         try:
-            with socket.socket(family, kind, protocol) as sock:
+            with socket.socket(family, socket.SOCK_STREAM) as sock:
                 sock.settimeout(CONNECT_TIMEOUT_S)
                 sock.connect(sockaddr)
+                connected = True
+                return _greet(sock, route)
         except OSError as error:
-            failures.append(f"{address}: {_reason(error)}")
-        else:
-            return address
-    raise ServerUnreachable(f"cannot connect to {host}:{port} ({'; '.join(failures)}): is the server up?")
+            failures.append(f"{route.address}: {_reason(error)}")
+    hint = "" if connected else ": is the server up?"
+    raise ServerUnreachable(f"cannot connect to {host}:{port} ({'; '.join(failures)}){hint}")
+
+
+def _greet(sock: socket.socket, route: Route) -> Found:
+    """Finds out, on a connected socket, what the server speaks."""
+    if route.context is None:
+        if route.http == "2":
+            _expect_http2(sock)
+        return Found(route, "2" if route.http == "2" else "1.1", None)
+    with route.context.wrap_socket(sock, server_hostname=route.hostname) as secured:
+        picked = secured.selected_alpn_protocol()
+        if route.http == "2" and picked != ALPN_HTTP2:
+            raise ConnectionError(NO_ALPN_HTTP2)
+        return Found(route, "2" if picked == ALPN_HTTP2 else "1.1", secured.version())
+
+
+def _expect_http2(sock: socket.socket) -> None:
+    """Raises ConnectionError unless the server answers our greeting with its settings (RFC 9113 3.4)."""
+    session = Http2Session()
+    sock.sendall(session.pending())
+    while not session.settled:
+        data = sock.recv(_READ_BYTES)
+        session.feed(data, now_ns())
+        if session.complaint is not None or not data:
+            complaint = session.complaint or "the server closed the connection"
+            raise ConnectionError(f"{complaint} where HTTP/2 was asked for: leave out --http 2")
 
 
 def _reason(error: OSError) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer within {CONNECT_TIMEOUT_S:g} s"
-    return (error.strerror or str(error)).lower()
+    return f"no answer within {CONNECT_TIMEOUT_S:g} s" if isinstance(error, TimeoutError) else describe(error)
 
 
-def list_models(endpoint: str, headers: Mapping[str, str]) -> list[str] | None:
+def list_models(endpoint: str, headers: Mapping[str, str], found: Found, trust: Trust) -> list[str] | None:
     """The ids that GET /v1/models beside the endpoint lists; None if there is no such list. Closes its connection."""
     whole = httpx.URL(endpoint)
     path, _, query = whole.raw_path.decode("ascii").partition("?")
     base = path.removesuffix("/").removesuffix("/completions").removesuffix("/chat")
     url = whole.copy_with(raw_path=f"{base}/models{'?' * bool(query)}{query}".encode("ascii"))
     try:
-        with httpx.Client(trust_env=False, timeout=MODELS_TIMEOUT_S) as client:
+        with httpx.Client(
+            # A context of its own: httpx changes what it offers.
+            verify=make_context(trust, found.http_version) if found.tls else True,
+            http1=found.http_version != "2",
+            http2=found.http_version == "2",
+            trust_env=False,
+            timeout=MODELS_TIMEOUT_S,
+        ) as client:
             listed = json.loads(_read(client, url, {**headers, "connection": "close"}))["data"]
             return [entry["id"] for entry in listed if isinstance(entry["id"], str)]
     except (httpx.HTTPError, ValueError, KeyError, TypeError, RecursionError):

@@ -10,44 +10,41 @@ from __future__ import annotations
 
 import os
 import select
-import socket
+import time
 from collections import deque
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import trio
 
 from fluxperf.clock import STAMP_SPACE, StampClock, now_ns, realtime_stamp_ns
+from fluxperf.engine.attention import Attention
+from fluxperf.engine.channel import Channel
+from fluxperf.engine.gauge import Gauge
 from fluxperf.engine.timers import Timer, Timers
+from fluxperf.engine.writer import Writer
+from fluxperf.units import NS_PER_MS
 
 READ_BYTES = 16_384
 POLLED_AT_ONCE = 64
 MAX_BATCH = 512
 # A burst of first requests must not keep the reactor from the first answers.
 SENDS_BETWEEN_DRAINS = 32
+SENDING_NS = NS_PER_MS
 # Nor must a burst of finished ones: each woken task takes a tenth of a millisecond to prepare its next request.
 WAKE_UPS_BETWEEN_DRAINS = 8
+# While there is much to read, the reactor waits by itself: a turn of trio's loop costs as much as five tokens.
+ALONE_NS = 5 * NS_PER_MS
+ALONE_WAIT_S = 0.002
+REST_S = 0.0003
+SLEPT_NS = NS_PER_MS // 5  # a wait that lasted longer was a sleep
+_WAKE_DECAY_BITS = 6
 
 
-class Channel(Protocol):
-    """A connected socket and those who care for it."""
-
-    @property
-    def sock(self) -> socket.socket:
-        """The non-blocking socket."""
-
-    def sent(self, at_ns: int) -> None:
-        """The first byte of what was handed to `Reactor.send` was about to be written at `at_ns`."""
-
-    def receive(self, data: bytes, at_ns: int) -> None:
-        """Takes bytes that the kernel had at `at_ns`; empty: the peer has closed."""
-
-    def fail(self, error: OSError, at_ns: int) -> None:
-        """The connection is broken."""
-
-
-# What one read gave: the data or how it failed, and the kernel's stamp or, where it gave none, the time of the read.
-Arrival = tuple[Channel, bytes | OSError, "list[tuple[int, int, bytes]] | int"]
+# What one read gave: the data or how it failed; the kernel's stamp (CLOCK_REALTIME, ns) or None, then when it was read;
+# and since when it must have come, 0: since the last drain.
+Arrival = tuple[Channel, bytes | OSError, int | None, int, int]
 
 
 class Reactor:
@@ -59,16 +56,22 @@ class Reactor:
 
     def __init__(self) -> None:
         self.clock = StampClock()
+        self.gauge = Gauge()
+        self.attention = Attention()
         self.reads = 0
-        self.voided_stamps = 0
         self._epoll = select.epoll()
+        self._writer = Writer(self._epoll)
         self._timers = Timers()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._channels: dict[int, Channel] = {}
-        self._outbox: deque[tuple[Channel, bytes]] = deque()
-        self._unsent: dict[int, memoryview] = {}
+        self._outbox: deque[tuple[Channel, bytes, Any, int]] = deque()
         self._finished: deque[trio.Event] = deque()
+        self.patient = True
         self._held = False
+        self._company = 0
+        self._released_ns = 0
+        self._polled_ns = now_ns()
+        self._wake_ns = 0  # how long it takes, at worst and lately, from an arrival to being awake
         self._epoll.register(self._bell, select.EPOLLIN)
         self._epoll.register(self._timers.fd, select.EPOLLIN)
 
@@ -82,20 +85,24 @@ class Reactor:
         """Stops reading for the channel, which must still be open; what it had not sent is dropped."""
         fd = channel.sock.fileno()
         if self._channels.pop(fd, None) is not None:
-            self._unsent.pop(fd, None)
+            self._writer.forget(fd)
             self._epoll.unregister(fd)
             if self._held:  # those who count what is queued must not count what will never be sent
                 self._outbox = deque(entry for entry in self._outbox if entry[0] is not channel)
 
-    def send(self, channel: Channel, data: bytes) -> None:
-        """Queues bytes; the channel hears of it by `sent` when the first one goes out."""
-        self._outbox.append((channel, data))
+    def send(self, channel: Channel, data: bytes, parcel: Any) -> None:
+        """Queues bytes; the channel hears of it by `sent`, with the parcel, when the first one goes out."""
+        self._outbox.append((channel, data, parcel, now_ns()))
         if len(self._outbox) == 1 and not self._held:
             os.eventfd_write(self._bell, 1)
 
+    def write(self, channel: Channel, data: bytes) -> None:
+        """Writes sealed bytes at once, ahead of what is queued: what keeps a connection going is never held back."""
+        self._writer.write(channel, data)
+
     def is_sending(self, channel: Channel) -> bool:
         """Whether some of the channel's bytes have yet to go out."""
-        return channel.sock.fileno() in self._unsent
+        return self._writer.is_writing(channel)
 
     @property
     def queued(self) -> int:
@@ -106,9 +113,10 @@ class Reactor:
         """Keeps sends back until `release`."""
         self._held = True
 
-    def release(self) -> None:
-        """Lets sends go."""
+    def release(self, due_ns: int = 0) -> None:
+        """Lets sends go; what was held was due at `due_ns`."""
         self._held = False
+        self._released_ns = due_ns or now_ns()
         os.eventfd_write(self._bell, 1)
 
     def wake(self, event: trio.Event) -> None:
@@ -127,16 +135,43 @@ class Reactor:
 
     async def run(self) -> None:
         """Serves until it is cancelled."""
+        trio.lowlevel.add_instrument(self.attention)
+        try:
+            await self._serve()
+        finally:
+            trio.lowlevel.remove_instrument(self.attention)
+
+    async def _serve(self) -> None:
         fd = self._epoll.fileno()
         while True:
             if self._finished or (self._outbox and not self._held):
                 await trio.lowlevel.checkpoint()
                 self._send_some()
+                self._drain()
             else:
                 await trio.lowlevel.wait_readable(fd)
-            self._drain()
+                self._drain()
+                self._drain_on()
             for _ in range(min(WAKE_UPS_BETWEEN_DRAINS, len(self._finished))):
                 self._finished.popleft().set()
+
+    @contextmanager
+    def company(self) -> Iterator[None]:
+        """While the block lasts, somebody else waits for something in trio's loop: the reactor leaves it time."""
+        self._company += 1
+        try:
+            yield
+        finally:
+            self._company -= 1
+
+    def _drain_on(self) -> None:
+        """Drains for a while without a turn of trio's loop, as long as there is something to read and nothing else."""
+        began_ns = now_ns()
+        while not (self._company or self._finished or (self._outbox and not self._held)):
+            if self.patient:
+                time.sleep(REST_S)
+            if not self._drain(ALONE_WAIT_S) or now_ns() > began_ns + ALONE_NS:
+                break
 
     def close(self) -> None:
         """Closes its own descriptors; channels are closed by their owners."""
@@ -147,90 +182,112 @@ class Reactor:
     def _send_some(self) -> None:
         if self._held:
             return
+        enough_ns = now_ns() + SENDING_NS
         for _ in range(min(SENDS_BETWEEN_DRAINS, len(self._outbox))):
-            channel, data = self._outbox.popleft()
-            fd = channel.sock.fileno()
-            if fd not in self._channels:
+            channel, data, parcel, due_ns = self._outbox.popleft()
+            if channel.sock.fileno() not in self._channels or not channel.wants(parcel):
                 continue
+            sealed = channel.seal(data)
             at_ns = now_ns()
-            written = _write(channel.sock, data)
-            channel.sent(at_ns)
-            if written < len(data):
-                self._unsent[fd] = memoryview(data)[written:]
-                self._epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT)
+            self.write(channel, sealed)
+            channel.sent(parcel, at_ns)
+            self.gauge.sent(at_ns - max(due_ns, self._released_ns))
+            if at_ns > enough_ns:
+                break
 
-    def _send_rest(self, channel: Channel, fd: int) -> None:
-        rest = self._unsent.get(fd, memoryview(b""))
-        rest = rest[_write(channel.sock, rest) :]
-        if rest:
-            self._unsent[fd] = rest
-        else:
-            self._unsent.pop(fd, None)
-            self._epoll.modify(fd, select.EPOLLIN)
+    def _drain(self, wait_s: float = 0) -> bool:
+        """Receive first, think later: reads every ready socket, then hands out what came; False if nothing did.
 
-    def _drain(self) -> None:
-        """Receive first, think later: reads every ready socket, then hands out what came."""
+        Waits for it, for `wait_s` at most; without, trio has waited.
+        """
         batch: list[Arrival] = []
-        timers_due = False
+        last_ns, attention = self._polled_ns, self.attention
+        since_ns = 0
         while True:
-            events = self._epoll.poll(0, POLLED_AT_ONCE)
-            for fd, event in events:
-                channel = self._channels.get(fd)
-                if channel is not None:
-                    if event & select.EPOLLOUT:
-                        self._send_rest(channel, fd)
-                    if event != select.EPOLLOUT:
-                        self._read(channel, batch)
-                elif fd == self._bell:
-                    os.eventfd_read(fd)
-                elif fd == self._timers.fd.fileno():
-                    timers_due = True
-            if len(events) < POLLED_AT_ONCE or len(batch) >= MAX_BATCH:
+            self._polled_ns = now_ns()
+            events = self._epoll.poll(wait_s, POLLED_AT_ONCE)
+            if wait_s:
+                attention.looked(self._polled_ns, now_ns())
+                self._polled_ns, wait_s = attention.woke_ns, 0
+            before = len(batch)
+            timers_due = self._take_in(events, batch, since_ns)
+            if len(events) < POLLED_AT_ONCE:  # else there may be older ones that it did not return
+                since_ns = self._polled_ns
+            # Where streams share a connection, a segment that is not read at once may be merged with the next one.
+            done = len(events) < POLLED_AT_ONCE if self.patient else len(batch) == before
+            if timers_due or done or len(batch) >= MAX_BATCH:
                 break
         if batch:
-            self._hand_out(batch)
+            self._hand_out(batch, last_ns)
         if timers_due:
             self._timers.fire()
+        return bool(batch) or timers_due
 
-    def _read(self, channel: Channel, batch: list[Arrival]) -> None:
+    def _take_in(self, events: list[tuple[int, int]], batch: list[Arrival], since_ns: int) -> bool:
+        """Reads from what is ready; returns whether timers are due. Nothing that it reads came before `since_ns`."""
+        timers_due = False
+        for fd, event in events:
+            channel = self._channels.get(fd)
+            if channel is not None:
+                if event & select.EPOLLOUT:
+                    self._writer.go_on(channel)
+                if event != select.EPOLLOUT:
+                    self._read(channel, batch, since_ns)
+            elif fd == self._bell:
+                os.eventfd_read(fd)
+            elif fd == self._timers.fd.fileno():
+                timers_due = True
+        return timers_due
+
+    def _read(self, channel: Channel, batch: list[Arrival], since_ns: int) -> None:
         try:
             data, ancillary, _, _ = channel.sock.recvmsg(READ_BYTES, STAMP_SPACE)
         except BlockingIOError:
             return
         except OSError as error:
             # Its traceback holds this frame and so the batch: a cycle that only the collector could free.
-            batch.append((channel, error.with_traceback(None), now_ns()))
+            batch.append((channel, error.with_traceback(None), None, now_ns(), since_ns))
             self.forget(channel)
             return
-        batch.append((channel, data, ancillary or now_ns()))
+        realtime_ns = realtime_stamp_ns(ancillary) if ancillary else None
+        batch.append((channel, data, realtime_ns, 0 if realtime_ns else now_ns(), since_ns))
         if not data:
             self.forget(channel)
 
-    def _hand_out(self, batch: list[Arrival]) -> None:
+    def _hand_out(self, batch: list[Arrival], last_ns: int) -> None:
+        """Gives each channel what came for it. Nothing came before `last_ns`."""
         stamps_hold = self.clock.sample()
         offset_ns = self.clock.offset_ns
+        gauge, started_ns = self.gauge, now_ns()
+        oldest_ns = (
+            offset_ns + min(entry[2] or started_ns - offset_ns for entry in batch) if stamps_hold else started_ns
+        )
+        floor_ns = self._floor(last_ns, oldest_ns)
+        counted, firsts = gauge.outputs, gauge.firsts
         self.reads += len(batch)
-        for channel, data, stamp in batch:
+        for channel, data, realtime_ns, read_ns, since_ns in batch:
             if isinstance(data, OSError):
-                channel.fail(data, now_ns())
+                channel.fail(data, read_ns)
                 continue
-            if isinstance(stamp, int):
-                at_ns = stamp
-            elif stamps_hold:
-                at_ns = (realtime_stamp_ns(stamp) or 0) + offset_ns
+            exact = realtime_ns is not None and stamps_hold
+            if realtime_ns is not None and stamps_hold:
+                at_ns = realtime_ns + offset_ns
             else:
-                at_ns = now_ns()
-                self.voided_stamps += 1
+                at_ns = read_ns or started_ns
+                if data:  # the end of a connection has no stamp
+                    gauge.unstamped(void=realtime_ns is not None)
             channel.receive(data, at_ns)
+            if gauge.outputs != counted:
+                gauge.read(gauge.outputs - counted, gauge.firsts - firsts, at_ns - (since_ns or floor_ns), exact=exact)
+                counted, firsts = gauge.outputs, gauge.firsts
+        gauge.drained(len(batch), started_ns - oldest_ns)
 
-
-def _write(sock: socket.socket, data: bytes | memoryview) -> int:
-    """Writes what the socket takes. A broken connection takes everything: reading will tell how it broke,
-    and gives an answer that was sent before the connection broke.
-    """
-    try:
-        return sock.send(data)
-    except BlockingIOError:
-        return 0
-    except OSError:
-        return len(data)
+    def _floor(self, last_ns: int, oldest_ns: int) -> int:
+        """Before when nothing came of what the first look of a drain found: what came before the last one it has read,
+        and if we slept since, the first arrival has woken us.
+        """
+        attention = self.attention
+        if attention.slept_ns < SLEPT_NS or attention.woke_ns < last_ns:
+            return last_ns
+        self._wake_ns = max(attention.woke_ns - oldest_ns, self._wake_ns - (self._wake_ns >> _WAKE_DECAY_BITS))
+        return max(last_ns, attention.woke_ns - self._wake_ns)

@@ -2,7 +2,7 @@
 
 A request's task sleeps until its response is complete; the response's bytes go straight to the sink
 in `request.extensions["sink"]`, or into the response if there is none.
-`request.extensions["timeout_ns"]` bounds the exchange from sent to end.
+`request.extensions["timeout_ns"]` bounds the exchange from sent to end; `["body"]` is the body, if it is at hand.
 """
 
 from __future__ import annotations
@@ -10,19 +10,51 @@ from __future__ import annotations
 import httpx
 import trio
 
-from fluxperf.clock import now_ns
-from fluxperf.engine.http1 import BrokenResponse, MalformedResponse, ResponseReader
-from fluxperf.engine.pool import CONNECT_TIMEOUT_S, Connection, Exchange, Pool
+from fluxperf.engine.connection import Connection
+from fluxperf.engine.dial import CONNECT_TIMEOUT_S
+from fluxperf.engine.pool import Pool
+from fluxperf.engine.session import BrokenResponse, Exchange, MalformedResponse, Request
 from fluxperf.engine.sink import Collector, Sink
+from fluxperf.engine.tls import describe
+
+MOST_DISOWNED = 10
+
+
+class _NoCookies(httpx.Cookies):
+    """Keeps none: a cookie would tie the requests that follow to one replica, and looking for them takes 14 us."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Leaves them where they are."""
+
+
+class Client(httpx.AsyncClient):
+    """httpx over a pool of ours, without proxies from the environment and without cookies."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(transport=Transport(pool), trust_env=False)
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """None, ever."""
+        return _NO_COOKIES
+
+    @cookies.setter
+    def cookies(self, cookies: object) -> None:
+        """Keeps none."""
+
+
+_NO_COOKIES = _NoCookies()
 
 
 class Transport(httpx.AsyncBaseTransport):
     """Sends httpx's requests over the pool's connections.
 
     Raises httpx.ConnectError, ConnectTimeout, ReadTimeout, ReadError (the connection broke) or
-    RemoteProtocolError (not HTTP). A request on a reused connection that breaks before any byte of
-    the response came is sent once more on a new connection: that is the keep-alive race
-    (RFC 9112 9.3.1), not the server's failure, and the sink is told.
+    RemoteProtocolError (not HTTP). A request is sent once more, on another connection, if the
+    one it was given to had served before, idled, and broke before any byte of the response came: that
+    is the keep-alive race (RFC 9112 9.3.1), not the server's failure. Nor is a GOAWAY that disowns it
+    (RFC 9113 6.8), which may happen a few times: servers take so many requests a connection, and
+    connections that were opened together reach that number together. The sink is told.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -32,27 +64,24 @@ class Transport(httpx.AsyncBaseTransport):
         """See httpx.AsyncBaseTransport."""
         collector = Collector()
         sink: Sink = request.extensions.get("sink", collector)
-        wire = encode_request(request, await request.aread())
+        outgoing = make_request(request, request.extensions.get("body") or await request.aread())
         timeout_ns: int | None = request.extensions.get("timeout_ns")
-        connection = self._pool.take()
+        raced = disowned = 0
         try:
             while True:
-                connect_ns, fresh = 0, connection is None
-                if connection is None:
-                    connection, connect_ns = await self._open(request)
-                sink.opened(0, connect_ns)
-                exchange, reused = Exchange(sink, timeout_ns), connection.persistence.served > 0
+                connection, fresh = await self._acquire(request, sink)
+                exchange = Exchange(sink, timeout_ns)
                 try:
-                    reader = await _perform(connection, exchange, wire)
+                    await _perform(connection, exchange, outgoing)
                     break
                 except BrokenResponse as error:
-                    # One that broke while it waited for its turn was never sent.
-                    if fresh or (exchange.begun and not (reused and error.untouched)):
+                    disowned += error.disowned
+                    raced += exchange.begun and not error.disowned
+                    if raced > 1 or disowned > MOST_DISOWNED or not _is_our_race(exchange, error, fresh=fresh):
                         raise
                 if exchange.begun:
                     sink.resent()
-                    self._pool.lost += 1
-                connection = None
+                    self._pool.lost_early += exchange.on_idle
         except BrokenResponse as error:
             raise httpx.ReadError(str(error), request=request) from error
         except MalformedResponse as error:
@@ -60,36 +89,40 @@ class Transport(httpx.AsyncBaseTransport):
         except TimeoutError as error:
             raise httpx.ReadTimeout(str(error), request=request) from error
         stream = httpx.ByteStream(bytes(collector.data))
-        return httpx.Response(reader.status or 0, headers=reader.headers, stream=stream, request=request)
+        return httpx.Response(exchange.status or 0, headers=exchange.headers, stream=stream, request=request)
 
-    async def _open(self, request: httpx.Request) -> tuple[Connection, int]:
-        begun_ns = now_ns()
+    async def _acquire(self, request: httpx.Request, sink: Sink) -> tuple[Connection, bool]:
         try:
-            connection = await self._pool.open()
+            connection, wait_ns, connect_ns = await self._pool.acquire()
         except trio.TooSlowError as error:
             raise httpx.ConnectTimeout(f"no connection within {CONNECT_TIMEOUT_S:g} s", request=request) from error
         except OSError as error:
-            raise httpx.ConnectError((error.strerror or str(error)).lower(), request=request) from error
-        return connection, now_ns() - begun_ns
+            raise httpx.ConnectError(describe(error), request=request) from error
+        sink.opened(wait_ns, connect_ns)
+        return connection, connect_ns > 0
 
     async def aclose(self) -> None:
         """Closes the idle connections."""
         self._pool.close()
 
 
-async def _perform(connection: Connection, exchange: Exchange, wire: bytes) -> ResponseReader:
-    connection.start(exchange, wire)
+async def _perform(connection: Connection, exchange: Exchange, request: Request) -> None:
+    connection.start(exchange, request)
     try:
         await exchange.wait()
     except trio.Cancelled:
         connection.abandon(exchange)
         raise
-    return exchange.reader
 
 
-def encode_request(request: httpx.Request, body: bytes) -> bytes:
-    """The request as HTTP/1.1 bytes (RFC 9112)."""
-    method = request.method.encode("ascii")
-    head = [b"%s %s HTTP/1.1" % (method, request.url.raw_path)]
-    head += [b"%s: %s" % field for field in request.headers.raw]
-    return b"\r\n".join([*head, b"", body])
+def _is_our_race(exchange: Exchange, error: BrokenResponse, *, fresh: bool) -> bool:
+    """Whether the server cannot be blamed. What broke while it waited for its turn was never sent."""
+    if error.disowned:
+        return True
+    return not fresh if not exchange.begun else exchange.on_idle and error.untouched
+
+
+def make_request(request: httpx.Request, body: bytes) -> Request:
+    """Httpx's request in the terms of a session."""
+    url = request.url
+    return Request(request.method.encode("ascii"), url.raw_scheme, url.raw_path, request.headers.raw, body)

@@ -9,6 +9,7 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -17,19 +18,22 @@ import trio
 from fluxperf.api import Api
 from fluxperf.engine.board import Board, Column
 from fluxperf.engine.bodies import Bodies, Prepared, Tickets
+from fluxperf.engine.dial import Route
 from fluxperf.engine.exchange import Template, perform
 from fluxperf.engine.lifelog import LifeLog
 from fluxperf.engine.observer import Observer, Transcript
-from fluxperf.engine.pool import Address, Pool
+from fluxperf.engine.pool import Pool
 from fluxperf.engine.reactor import Reactor
 from fluxperf.engine.recorder import Recorder
-from fluxperf.engine.transport import Transport
+from fluxperf.engine.transport import Client as HttpClient
 from fluxperf.masking import scrub
-from fluxperf.model import Refusal, Slo, Timeline
+from fluxperf.model import Slo, Timeline
+from fluxperf.model.audit import Audit
 from fluxperf.tally import Tally
 
-# Young collections run between requests; each looks at what the last few hundred of them left.
-REQUESTS_BETWEEN_COLLECTIONS = 500
+# A request leaves no cycles behind (a test holds it to that), so the collector runs only if something piles up all the
+# same. A thousand requests in flight are 150,000 objects, and each look at them would be a pause of 10 ms.
+OBJECTS_TO_COLLECT = 400_000
 PREPARATION_POLL_S = 0.001
 
 
@@ -38,7 +42,7 @@ class Client:
     """How all workers of a run speak to the server."""
 
     template: Template
-    address: Address
+    route: Route
     api: Api
     kernel_stamps: bool
     slo: Slo | None = None
@@ -84,32 +88,18 @@ class Worker:
         self._reactor = pool.reactor
         self._http = http
         self._busy_lanes = 0
-        self._finished = 0
+        self._opened = 0  # connections, before the round was warmed up for
         self._scope: trio.CancelScope | None = None
-
-    @property
-    def reads(self) -> int:
-        """How often a socket was read."""
-        return self._reactor.reads
-
-    @property
-    def voided_stamps(self) -> int:
-        """How many kernel stamps a step of the wall clock made useless."""
-        return self._reactor.voided_stamps
-
-    @property
-    def opened(self) -> int:
-        """How many connections were opened."""
-        return self._pool.opened
 
     async def warm(self, lanes: int) -> None:
         """Opens the connections that a round needs. Raises OSError or trio.TooSlowError if one cannot be had."""
+        self._opened = self._pool.opened
         with trio.CancelScope() as self._scope:
             if not self._shared.board.stopped:  # a stop that came earlier found no scope to cancel
                 await self._pool.warm(lanes)
 
-    async def run_round(self, order: RoundOrder, start: Callable[[], Awaitable[int]]) -> Tally:
-        """Runs this worker's part of a round and returns its tally.
+    async def run_round(self, order: RoundOrder, start: Callable[[], Awaitable[int]]) -> tuple[Tally, Audit]:
+        """Runs this worker's part of a round; returns what its requests add up to, and how well it kept up.
 
         The first wave is prepared up to its last byte; then `start` is awaited, which gives the
         instant (monotonic, ns) at which all workers let go. A round that is stopped ends with what
@@ -119,6 +109,7 @@ class Worker:
         log = LifeLog(order.debug_log, payloads=self._client.debug == "payloads") if order.debug_log else None
         gc.disable()
         self._reactor.hold()
+        warmed = self._pool.opened
         try:
             with trio.CancelScope() as self._scope:
                 async with trio.open_nursery() as nursery:
@@ -127,13 +118,23 @@ class Worker:
                         nursery.start_soon(self._serve_lane, order, recorder, log)
                     while self._reactor.queued < self._busy_lanes:
                         await trio.sleep(PREPARATION_POLL_S)
-                    self._reactor.call_at(await start(), self._reactor.release)
+                    start_ns, warmed = await start(), self._pool.opened
+                    self._reactor.call_at(start_ns, partial(self._let_go, start_ns))
         finally:
             self._scope = None
             self._reactor.release()
             recorder.close()
             gc.enable()
-        return recorder.tally
+        audit = self._reactor.gauge.take()
+        audit.away = self._reactor.attention.take()
+        audit.opened, audit.reopened = warmed - self._opened, self._pool.opened - warmed
+        return recorder.tally, audit
+
+    def _let_go(self, start_ns: int) -> None:
+        """The round begins; what the client noticed about itself before is of no interest."""
+        self._reactor.gauge.take()
+        self._reactor.attention.take()
+        self._reactor.release(start_ns)
 
     def stop(self) -> None:
         """Ends the round that is under way at once."""
@@ -143,17 +144,25 @@ class Worker:
     async def _serve_lane(self, order: RoundOrder, recorder: Recorder, log: LifeLog | None) -> None:
         """One of the round's concurrent places: draws tickets until there are no more."""
         shared = self._shared
+        free_ns: int | None = None
         try:
             while not shared.board.stopped and (ticket := shared.tickets.draw()) is not None:
-                refusal = await self._serve(shared.bodies[ticket], recorder, log)
-                if refusal is not None and shared.board.all_refused(order.refusals_to_stop) is not None:
+                observer = await self._serve(shared.bodies[ticket], recorder, log)
+                self._note_turnaround(free_ns, observer.timeline)
+                free_ns = observer.timeline.end_ns
+                if observer.refusal is not None and shared.board.all_refused(order.refusals_to_stop) is not None:
                     shared.board.stop()
         finally:
             self._busy_lanes -= 1
 
-    async def _serve(self, prepared: Prepared, recorder: Recorder, log: LifeLog | None) -> Refusal | None:
-        """Sends one request and records it; returns how the server refused it, if it did (see `Board`)."""
-        observer = Observer(self._timeline(prepared), self._client.api, self._transcript())
+    def _note_turnaround(self, free_ns: int | None, request: Timeline) -> None:
+        """The lane was free; how long did it take us to send its next request?"""
+        if free_ns is not None and request.sent_ns is not None and not request.resent:
+            self._reactor.gauge.turned(request.sent_ns - free_ns - request.wait_ns - request.connect_ns)
+
+    async def _serve(self, prepared: Prepared, recorder: Recorder, log: LifeLog | None) -> Observer:
+        """Sends one request and records it; returns what was observed."""
+        observer = Observer(self._timeline(prepared), self._client.api, self._reactor.gauge, self._transcript())
         self._shared.board.add(self._number, Column.SENT)
         try:
             await perform(self._http, self._client.template.request(prepared.body, observer), observer)
@@ -163,10 +172,9 @@ class Worker:
             recorder.finish(observer, body)
             if log is not None:
                 log.write(observer, body)
-        self._finished += 1
-        if self._finished % REQUESTS_BETWEEN_COLLECTIONS == 0:
+        if gc.get_count()[0] > OBJECTS_TO_COLLECT:
             gc.collect(1)
-        return observer.refusal
+        return observer
 
     def _fit_to_show(self, body: bytes) -> bytes:
         kept = self._client.keep_transcripts or self._client.debug == "payloads"
@@ -192,8 +200,9 @@ class Worker:
 async def open_worker(number: int, client: Client, shared: Shared) -> AsyncIterator[Worker]:
     """A worker with its reactor running and its connections its own; both end with the block."""
     reactor = Reactor()
-    pool = Pool(reactor, client.address, kernel_stamps=client.kernel_stamps)
-    http = httpx.AsyncClient(transport=Transport(pool), trust_env=False)
+    pool = Pool(reactor, client.route, kernel_stamps=client.kernel_stamps)
+    http = HttpClient(pool)
+    gc.callbacks.append(reactor.gauge.watch_collector)
     try:
         async with http, trio.open_nursery() as nursery:
             nursery.start_soon(reactor.run)
@@ -202,4 +211,5 @@ async def open_worker(number: int, client: Client, shared: Shared) -> AsyncItera
             finally:
                 nursery.cancel_scope.cancel()
     finally:
+        gc.callbacks.remove(reactor.gauge.watch_collector)
         reactor.close()

@@ -7,7 +7,6 @@ import gc
 import os
 import signal
 import socket
-import time
 import traceback
 from collections.abc import AsyncIterator
 from dataclasses import asdict
@@ -16,11 +15,13 @@ from typing import Any, NoReturn
 
 import trio
 
+from fluxperf.engine.tls import describe
 from fluxperf.engine.worker import Client, RoundOrder, Shared, Worker, open_worker
 from fluxperf.launch import messages
 from fluxperf.launch.codec import WorkerReport, encode_report
 from fluxperf.launch.messages import Message
 from fluxperf.launch.signals import SIGNALS
+from fluxperf.launch.stall import planned_stall, stand_still
 
 EXIT_INTERNAL = 70  # EX_SOFTWARE of sysexits(3)
 
@@ -51,6 +52,8 @@ async def _serve(number: int, pipe: socket.socket, client: Client, shared: Share
     inbox, orders = trio.open_memory_channel[Message](16)
     async with trio.open_nursery() as nursery, open_worker(number, client, shared) as worker:
         nursery.start_soon(_listen, stream, worker, inbox, nursery.cancel_scope)
+        if (stall := planned_stall(number)) is not None:
+            nursery.start_soon(stand_still, stall)
         async for message in orders:
             if message.kind == messages.ROUND:
                 await _run_round(number, worker, order_from(message.value), (stream, orders))
@@ -96,23 +99,14 @@ async def _run_round(
             pass
         return int(message.value)
 
-    reads, voided_stamps, opened = worker.reads, worker.voided_stamps, worker.opened
     try:
         await worker.warm(order.lanes)
     except (OSError, trio.TooSlowError) as error:
-        text = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "no answer in time"
+        text = describe(error) if isinstance(error, OSError) else "no answer in time"
         await stream.send_all(messages.pack(Message(messages.UNREACHABLE, text)))
         return
-    cpu_ns = time.process_time_ns()
-    tally = await worker.run_round(order, start)
-    report = WorkerReport(
-        worker=number,
-        tally=tally,
-        reads=worker.reads - reads,
-        voided_stamps=worker.voided_stamps - voided_stamps,
-        opened=worker.opened - opened,
-        cpu_ns=time.process_time_ns() - cpu_ns,
-    )
+    tally, audit = await worker.run_round(order, start)
+    report = WorkerReport(worker=number, tally=tally, audit=audit)
     await stream.send_all(messages.pack(Message(messages.REPORT, encode_report(report))))
 
 

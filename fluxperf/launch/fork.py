@@ -186,7 +186,8 @@ class _Round:
         self._watch.tick()
         if self._unreachable is not None:
             raise ServerUnreachable(f"cannot open the connections of the round: {self._unreachable}; is the server up?")
-        self._result.reports = {number: decode_report(data) for number, data in self._encoded.items()}
+        for number in sorted(self._encoded):
+            self._result.reports[number] = decode_report(self._encoded.pop(number))
         return self._result
 
     def stop(self) -> None:

@@ -48,6 +48,7 @@ class Unpacker:
             end = _LENGTH.size + length
             if len(self._buffer) < end:
                 return
-            message = Message(*msgpack.unpackb(bytes(self._buffer[_LENGTH.size : end])))
+            with memoryview(self._buffer) as whole, whole[_LENGTH.size : end] as part:  # a report is large: no copies
+                message = Message(*msgpack.unpackb(part))
             del self._buffer[:end]
             yield message

@@ -5,8 +5,9 @@ Numbers here are in the units of their names, unrounded. Reporters read these va
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from fluxperf.model.slo import Slo
@@ -49,13 +50,97 @@ class CachedTokens:
     ratio: float | None
 
 
+class Status(StrEnum):
+    """What figures are worth, from good to bad."""
+
+    VALID = "valid"
+    DEGRADED = "degraded"
+    INVALID = "invalid"
+
+    @property
+    def rank(self) -> int:
+        """Its place in that order; the worst of several has the highest."""
+        return list(Status).index(self)
+
+
+def worst(statuses: Iterable[Status]) -> Status:
+    """The one that decides; VALID if there is none."""
+    return max(statuses, key=lambda status: status.rank, default=Status.VALID)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A question about the measurement itself, and its answer in one sentence."""
+    """A question about the measurement itself, and its answer in one sentence.
+
+    `weight` is what the round's figures are worth by this answer alone; a check that is not ok and
+    weighs nothing (VALID) only warns. `figures` names those that it takes from, as `ttft_ms.p99`.
+    """
 
     name: str
     ok: bool
     text: str
+    weight: Status = Status.VALID
+    figures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What figures are worth, and why: the texts of the checks that weigh, and the figures that they take from."""
+
+    status: Status
+    reasons: tuple[str, ...] = ()
+    figures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How far something went; None: it did not happen."""
+
+    p50: float | None = None
+    p99: float | None = None
+    max: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLoad:
+    """How one worker fared. `stalls` counts how often it stood still for 10 ms or more."""
+
+    worker: int
+    cpu_share: float | None
+    longest_stall_ms: float | None
+    stalls: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSummary:
+    """What the client noticed about its own work in a round; see `fluxperf.model.audit` for what is counted.
+
+    `chunk_gap_error_ms` and `ttft_error_ms` are by how much single stamps may be late. A connection
+    that was `reopened` was opened while the round ran.
+    """
+
+    receive_lag_ms: Extent
+    schedule_lag_ms: Extent
+    turnaround_ms: Extent
+    away_ms: Extent
+    chunk_gap_error_ms: Extent
+    ttft_error_ms: Extent
+    collections: int
+    collection_max_ms: float | None
+    collection_total_ms: float
+    cpu_s: float
+    cpu_share: float | None
+    workers: tuple[WorkerLoad, ...]
+    reads: int
+    shared_reads: int
+    shared_read_share: float | None
+    unstamped_reads: int
+    voided_reads: int
+    connections_opened: int
+    connections_reopened: int
+    waits: int
+    wait_p99_ms: float | None
+    tokens_per_chunk: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +149,8 @@ class RoundSummary:
 
     `stats` has one entry for each row of `fluxperf.metrics.METRICS`. `cold` says whether the round's
     prompts were new to the server (None: not known, or not a first round); `examples` gives one
-    message for each failed outcome.
+    message for each failed outcome. `unmeasured` names metrics whose values are not the server's, with
+    the sentence that takes their place in a table. `audit` is None if no worker lived to tell.
     """
 
     total_requests: int
@@ -84,6 +170,9 @@ class RoundSummary:
     cold_reason: str | None = None
     prometheus: Mapping[str, Any] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
+    verdict: Verdict | None = None
+    audit: AuditSummary | None = None
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
     examples: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -141,4 +230,4 @@ class RunResult:
     configuration: Mapping[str, Any]
     rounds: tuple[RoundResult, ...]
     comparisons: tuple[Comparison, ...]
-    verdict: Mapping[str, Any] | None = None
+    verdict: Verdict | None = None

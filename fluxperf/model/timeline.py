@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from fluxperf.model.outcome import Outcome
@@ -64,11 +65,13 @@ class Timeline:
 
 
 _FIELDS = tuple(field.name for field in fields(Timeline))
+_values = attrgetter(*_FIELDS)
 
 
-def to_row(request: Timeline) -> list[Any]:
-    """The timeline as a list of plain values, in the order of its fields."""
-    return [getattr(request, name) for name in _FIELDS]
+def to_row(request: Timeline) -> Sequence[Any]:
+    """The timeline as plain values, in the order of its fields."""
+    row: Sequence[Any] = _values(request)
+    return row
 
 
 def from_row(row: Sequence[Any]) -> Timeline:

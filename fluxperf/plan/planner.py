@@ -1,17 +1,19 @@
 """Who sends what when: one seeded permutation of the dataset, dealt out to the levels, and lanes to the workers.
 
-Knows how many entries there are, not what is in them. Orders are arrays of dataset indices, so that
-a plan over millions of entries stays small and forked workers share it.
+Knows how many entries there are, not what is in them. Orders are mapped dataset indices, so that a plan
+over millions of entries takes no memory of this process or of those that it forks.
 """
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableSequence, Sequence
 from dataclasses import dataclass
+from itertools import chain, compress, repeat
 from random import Random
+from typing import cast
 
 from fluxperf.errors import UsageError
+from fluxperf.mapped import mapped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,16 +73,25 @@ def plan_levels(request: PlanRequest) -> tuple[LevelPlan, ...]:
     """
     levels = _pair(request)
     # For each entry the concurrency of the first level that sends it; 0: none has.
-    senders = array("Q", bytes(8 * request.dataset_size))
+    senders = mapped(repeat(0, request.dataset_size))
     plans = []
     for (concurrency, asked), sample in zip(levels, _deal(request, levels), strict=True):
         found = {senders[index] for index in sample}
         sent_before_at = next((earlier for earlier, _ in levels if earlier in found), None)
         for index in sample:
             senders[index] = senders[index] or concurrency
-        rounds = tuple(_plan_round(sample, concurrency, number, request) for number in range(1, request.rounds + 1))
+        rounds = tuple(_plan_rounds(sample, concurrency, request))
         plans.append(LevelPlan(concurrency, asked, sample, sent_before_at, rounds))
     return tuple(plans)
+
+
+def find_drawn(levels: Sequence[LevelPlan], dataset_size: int) -> Sequence[int]:
+    """The dataset indices that any level sends, each once, ascending."""
+    drawn = mapped(repeat(0, dataset_size))
+    for level in levels:
+        for index in level.sample:
+            drawn[index] = 1
+    return mapped(compress(range(dataset_size), drawn))
 
 
 def deal_lanes(concurrency: int, workers: int) -> tuple[WorkerPlan, ...]:
@@ -117,28 +128,36 @@ def _pair(request: PlanRequest) -> list[tuple[int, int | None]]:
     return list(zip(levels, counts, strict=True))
 
 
-def _deal(request: PlanRequest, levels: Sequence[tuple[int, int | None]]) -> Iterator[array[int]]:
+def _deal(request: PlanRequest, levels: Sequence[tuple[int, int | None]]) -> Iterator[memoryview[int]]:
     """Each level's sample: the next of the shuffled deck, or all of it, if more are asked for than it has."""
-    deck = array("Q", range(request.dataset_size))
-    Random(request.seed).shuffle(deck)  # noqa: S311 (a draw, not a secret)
+    size = request.dataset_size
+    decks = mapped(chain(range(size), repeat(0, size)))  # twice the same, so that each sample is a slice
+    _shuffle(decks[:size], request.seed)
+    decks[size:] = decks[:size]
     start = 0
     for _, asked in levels:
-        count = len(deck) if asked is None else min(asked, len(deck))
-        sample = deck[start : start + count]
-        sample += deck[: count - len(sample)]
-        yield sample
+        end = start + (size if asked is None else min(asked, size))
+        yield decks[start:end]
         if not request.same_samples:
-            start = (start + count) % len(deck)
+            start = end % size
 
 
 def _listed(values: Sequence[int | None]) -> str:
     return " ".join("all" if value is None else str(value) for value in values)
 
 
-def _plan_round(sample: array[int], concurrency: int, number: int, request: PlanRequest) -> RoundPlan:
+def _plan_rounds(sample: memoryview[int], concurrency: int, request: PlanRequest) -> Iterator[RoundPlan]:
     """The sample as it was drawn in round 1, shuffled afresh in each later one."""
-    if number == 1 or not request.shuffle_later_rounds:
-        return RoundPlan(concurrency, number, sample)
-    order = sample[:]
-    Random(f"{request.seed}/{concurrency}/{number}").shuffle(order)  # noqa: S311 (a draw, not a secret)
-    return RoundPlan(concurrency, number, order)
+    shuffled = range(2, request.rounds + 1) if request.shuffle_later_rounds else ()
+    orders = mapped(chain.from_iterable(repeat(sample, len(shuffled))))
+    for number in range(1, request.rounds + 1):
+        order = sample
+        if number in shuffled:
+            order, orders = orders[: len(sample)], orders[len(sample) :]
+            _shuffle(order, f"{request.seed}/{concurrency}/{number}")
+        yield RoundPlan(concurrency, number, order)
+
+
+def _shuffle(order: memoryview[int], seed: int | str) -> None:
+    # A shuffle asks for a length and items that can be set, which a memoryview has.
+    Random(seed).shuffle(cast(MutableSequence[int], order))  # noqa: S311 (a draw, not a secret)

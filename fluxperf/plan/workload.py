@@ -1,6 +1,6 @@
 """Datasets: a file of prompts, checked once from end to end, then read again entry by entry.
 
-Memory holds where each entry stands in the file, never its text, so a file may be larger than
+Where each entry stands in the file is all that is kept, and that not in memory, so a file may be larger than
 memory (a JSON array or `{"data": [...]}` is held whole while it is checked, JSONL line by line).
 What an entry looks like is `fluxperf.plan.forms`' business.
 """
@@ -12,7 +12,6 @@ import re
 import shutil
 import stat
 import tempfile
-from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack
 from hashlib import sha256
@@ -22,6 +21,7 @@ from typing import IO, NamedTuple, Protocol
 import msgspec
 
 from fluxperf.errors import DatasetError
+from fluxperf.mapped import mapped
 from fluxperf.plan.entry import Entry
 from fluxperf.plan.forms import Line, Mode, decode_line, read_entry
 from fluxperf.plan.syntax import explain, is_incomplete
@@ -42,19 +42,22 @@ class Dataset:
         self.path = path
         self.mode: Mode = mode
         self._file = file
-        self._starts = array("Q")
-        self._ends = array("Q")
         digest = sha256()
-        for piece in _pieces(path, file, digest):
-            try:
-                read_entry(piece.data, len(self), mode)
-            except DatasetError as error:
-                raise DatasetError(f"{path}:{piece.line}: {piece.label}{error}") from None
-            self._starts.append(piece.start)
-            self._ends.append(piece.start + len(piece.data))
-        if not self._starts:
+        bounds = mapped(self._check(_pieces(path, file, digest)))
+        self._starts, self._ends = bounds[::2], bounds[1::2]
+        if not len(self):
             raise DatasetError(f"{path}: no entries: give a file with one prompt or session a line")
         self.sha256 = digest.hexdigest()
+
+    def _check(self, pieces: Iterator[_Piece]) -> Iterator[int]:
+        """The start and the end of each."""
+        for index, piece in enumerate(pieces):
+            try:
+                read_entry(piece.data, index, self.mode)
+            except DatasetError as error:
+                raise DatasetError(f"{self.path}:{piece.line}: {piece.label}{error}") from None
+            yield piece.start
+            yield piece.start + len(piece.data)
 
     def __len__(self) -> int:
         return len(self._starts)

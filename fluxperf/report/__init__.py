@@ -11,6 +11,7 @@ from fluxperf.report.closing import render_comparison
 from fluxperf.report.csv import metrics_summary
 from fluxperf.report.json import round_file_name, round_json, run_json
 from fluxperf.report.table import render_round
+from fluxperf.report.verdict import render_verdict
 
 REPORTERS: dict[str, Callable[[RunResult], Iterator[str]]] = {
     "metrics_summary.csv": metrics_summary,
@@ -22,6 +23,7 @@ __all__ = [
     "metrics_summary",
     "render_comparison",
     "render_round",
+    "render_verdict",
     "round_file_name",
     "round_json",
     "run_json",

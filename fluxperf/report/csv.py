@@ -20,8 +20,8 @@ _Cell = str | int | float | None
 def metrics_summary(run: RunResult) -> Iterator[str]:
     """The file's text, a row at a time: BOM and header first, rows ending as RFC 4180 has it (CRLF).
 
-    What is null stands empty. The Prometheus columns are those of every round; `cold_reason` (`not
-    cold: ...`) and `partial` follow them.
+    What is null stands empty, and so does what could not be measured. The Prometheus columns are those
+    of every round; `cold_reason` (`not cold: ...`), `partial` and the status of the `verdict` follow them.
     """
     prometheus = tuple(dict.fromkeys(name for result in run.rounds for name in result.summary.prometheus))
     header = [
@@ -29,7 +29,7 @@ def metrics_summary(run: RunResult) -> Iterator[str]:
         *("duration_s", "tokens_per_s", "requests_per_s", "goodput_ratio"),
         *(f"{metric.name}_{stat}" for metric in METRICS for stat in STATS),
         *(f"{name}_{stat}" for name in prometheus for stat in _PROMETHEUS_STATS),
-        *("cold_reason", "partial"),
+        *("cold_reason", "partial", "verdict"),
     ]
     yield _BOM + _line(header)
     for result in run.rounds:
@@ -54,9 +54,11 @@ def _cells(result: RoundResult) -> dict[str, _Cell]:
         "goodput_ratio": rounded(summary.goodput.ratio) if summary.goodput else None,
         "cold_reason": _harmless(cold_text(summary) or ""),
         "partial": _boolean(result.partial),
+        "verdict": None if summary.verdict is None else summary.verdict.status,
     }
     for metric in METRICS:
-        cells |= _named(metric.name, spread(summary.stats[metric.name]))
+        if metric.name not in summary.unmeasured:  # a cell has no room for a reservation
+            cells |= _named(metric.name, spread(summary.stats[metric.name]))
     for name, figures in summary.prometheus.items():
         cells |= _named(name, {stat: rounded(figures.get(stat)) for stat in _PROMETHEUS_STATS})
     return cells

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from fluxperf.metrics import METRICS, missed, value
-from fluxperf.model import Comparison, Goodput, Outcome, RoundResult, RoundSummary, RunResult, Timeline
+from fluxperf.metrics import METRICS, came_at_once, missed, value
+from fluxperf.model import Comparison, Goodput, Outcome, RoundResult, RoundSummary, RunResult, Timeline, Verdict
 from fluxperf.report.text import cold_text
 from fluxperf.report.values import MS_DIGITS, S_DIGITS, encodable, rounded, spread
 from fluxperf.units import ns_to_ms, ns_to_s
@@ -45,7 +45,7 @@ def run_json(run: RunResult) -> Iterator[str]:
     yield from _array(_round_entry(result) for result in run.rounds)
     yield ',\n"comparisons": '
     yield from _array(_comparison(comparison) for comparison in run.comparisons)
-    yield f',\n"verdict": {_encode(run.verdict)}}}\n'
+    yield f',\n"verdict": {_encode(None if run.verdict is None else _run_verdict(run.verdict))}}}\n'
 
 
 def request_row(request: Timeline, result: RoundResult) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def request_row(request: Timeline, result: RoundResult) -> dict[str, Any]:
         "first_byte_ms": _since_sent_ms(request, request.first_byte_ns),
         "last_output_ms": _since_sent_ms(request, request.last_output_ns),
         "end_ms": _since_sent_ms(request, request.end_ns),
-        "max_gap_ms": None if request.max_gap_ns is None else round(ns_to_ms(request.max_gap_ns), MS_DIGITS),
+        "max_gap_ms": _max_gap_ms(request),
         "output_events": request.output_events,
         "input_tokens": request.input_tokens,
         "output_tokens": request.output_tokens,
@@ -93,6 +93,12 @@ def _since_sent_ms(request: Timeline, stamp_ns: int | None) -> float | None:
     if stamp_ns is None or request.sent_ns is None:
         return None
     return round(ns_to_ms(stamp_ns - request.sent_ns), MS_DIGITS)
+
+
+def _max_gap_ms(request: Timeline) -> float | None:
+    if request.max_gap_ns is None or came_at_once(request):
+        return None
+    return round(ns_to_ms(request.max_gap_ns), MS_DIGITS)
 
 
 def _meets_slo(request: Timeline, result: RoundResult) -> bool | None:
@@ -124,6 +130,9 @@ def _summary(result: RoundResult) -> dict[str, Any]:
         "cold_reason": cold_text(summary),
         "prometheus": summary.prometheus,
         "checks": [{"name": check.name, "ok": check.ok, "text": check.text} for check in summary.checks],
+        "verdict": None if summary.verdict is None else _verdict(summary.verdict),
+        "audit": None if summary.audit is None else _rounded_all(asdict(summary.audit)),
+        "unmeasured": summary.unmeasured,
         "examples": summary.examples,
         "notes": result.notes,
         "partial": result.partial,
@@ -151,6 +160,23 @@ def _cached_tokens(summary: RoundSummary) -> dict[str, Any] | None:
         "cached_tokens": cached.cached_tokens,
         "ratio": rounded(cached.ratio),
     }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return _run_verdict(verdict) | {"figures": verdict.figures}
+
+
+def _run_verdict(verdict: Verdict) -> dict[str, Any]:
+    return {"status": verdict.status, "reasons": verdict.reasons}
+
+
+def _rounded_all(value: object) -> object:
+    """`value` with every float in it rounded."""
+    if isinstance(value, float):
+        return rounded(value)
+    if isinstance(value, Mapping):
+        return {key: _rounded_all(entry) for key, entry in value.items()}
+    return [_rounded_all(entry) for entry in value] if isinstance(value, tuple) else value
 
 
 def _round_entry(result: RoundResult) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fluxperf.metrics import METRICS
-from fluxperf.model import Outcome, RoundResult, RoundSummary, Stats
+from fluxperf.model import Outcome, RoundResult, RoundSummary, Stats, Status
 from fluxperf.report.text import cached_text, cold_text, count, fold, number, printable, rule, usable
+from fluxperf.report.verdict import round_verdict
 
 _HEADINGS = {"avg": "Avg", "p50": "P50", "p90": "P90", "p99": "P99", "min": "Min", "max": "Max", "stddev": "Stddev"}
 _DROPPED_IN_ORDER = ("stddev", "min", "p90", "max", "avg")  # as the terminal gets narrower
@@ -15,6 +16,7 @@ _LABEL_WIDTH, _CELL_WIDTH, _LEAST_CELL_WIDTH = 28, 12, 8
 _ALWAYS_SHOWN = ("ttft_ms", "itl_ms", "latency_ms")
 _NOT_FAILURES = (Outcome.OK, Outcome.LENGTH, Outcome.CUT_OFF)
 _EXAMPLE_LIMIT = 200
+_MARK = "* "
 
 
 def render_round(result: RoundResult, columns: int | None) -> str:
@@ -35,8 +37,9 @@ def render_round(result: RoundResult, columns: int | None) -> str:
         f" | Average Output Tokens: {number(summary.avg_output_tokens, '.1f')}",
         rule("-", columns),
     ]
-    lines = [*fold(head, columns), *_box(summary.stats, columns)]
-    for section in (_throughput(summary), _goodput(summary), _cache(summary), _failures(summary), _warnings(summary)):
+    lines = [*fold(head, columns), *_box(summary, columns), *fold(_marks(summary), columns)]
+    sections = (_throughput, _goodput, _cache, _failures, _warnings, round_verdict)
+    for section in (section(summary) for section in sections):
         if section:
             lines += ["", *fold(section, columns)]
     return "\n".join(lines)
@@ -112,8 +115,8 @@ def _fit(columns: int | None, label_width: int) -> _Layout:
     return _Layout(min(room - len(names) * (cell_width + 3) - 3, _LABEL_WIDTH), cell_width, tuple(names))
 
 
-def _box(stats: Mapping[str, Stats], columns: int | None) -> list[str]:
-    rows = _rows(stats)
+def _box(summary: RoundSummary, columns: int | None) -> list[str]:
+    rows = _rows(summary)
     layout = _fit(columns, min(max(len(label) for label, _ in rows), _LABEL_WIDTH))
     return [
         layout.line("Metric", [_HEADINGS[name] for name in layout.names]),
@@ -126,15 +129,28 @@ def _box(stats: Mapping[str, Stats], columns: int | None) -> list[str]:
     ]
 
 
-def _rows(stats: Mapping[str, Stats]) -> list[tuple[str, Stats]]:
-    """The rows by label: three always, and further ones that say more: not all zero, and no repetition (TTFO)."""
+def _rows(summary: RoundSummary) -> list[tuple[str, Stats]]:
+    """The rows by label: three always, and further ones that say more: not all zero, and no repetition (TTFO).
+
+    What could not be measured has a row too, with a mark and without figures.
+    """
     rows: list[tuple[str, Stats]] = []
     for metric in METRICS:
-        figures = stats[metric.name]
-        repeated = any(figures == shown for _, shown in rows)
-        if metric.name in _ALWAYS_SHOWN or (figures.max and not repeated):
+        figures = summary.stats[metric.name]
+        if metric.name in summary.unmeasured:
+            rows.append((_MARK + metric.label, Stats()))
+        elif metric.name in _ALWAYS_SHOWN or (figures.max and not any(figures == shown for _, shown in rows)):
             rows.append((metric.label, figures))
     return rows
+
+
+def _marks(summary: RoundSummary) -> list[str]:
+    """What stands in the place of the figures that could not be measured."""
+    return [
+        f"{_MARK}{metric.label}: no figures, because {printable(summary.unmeasured[metric.name])}"
+        for metric in METRICS
+        if metric.name in summary.unmeasured
+    ]
 
 
 def _cell(value: float | None, width: int) -> str:
@@ -183,5 +199,10 @@ def _failures(summary: RoundSummary) -> list[str]:
 
 
 def _warnings(summary: RoundSummary) -> list[str]:
-    failed = [f"  {check.name}: {printable(check.text)}" for check in summary.checks if not check.ok]
+    """Checks that are not ok. Those that weigh are reasons of the verdict, which follows."""
+    failed = [
+        f"  {check.name}: {printable(check.text)}"
+        for check in summary.checks
+        if not check.ok and check.weight is Status.VALID
+    ]
     return ["Warnings:", *failed] if failed else []

@@ -7,6 +7,7 @@ import difflib
 import signal
 import sys
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from docopt import DocoptExit, docopt
@@ -30,14 +31,23 @@ Usage: fluxperf mock [options]
   --cache-tokens N          Size of the prefix cache; 0: none. [default: {_DEFAULT.cache_tokens}]
   --block-tokens N          Size of one block of it. [default: {_DEFAULT.block_tokens}]
   --max-num-seqs N          Requests that run at once; others wait. [default: {_DEFAULT.max_num_seqs}]
+  --max-concurrent-streams N
+                            Requests that an HTTP/2 connection carries at once.
+                            [default: {_DEFAULT.max_concurrent_streams}]
   --tokens N                Mean length of an answer. [default: {_DEFAULT.tokens}]
   --model NAME              The one model there is. Not given: it is called {DEFAULT_MODEL},
                             and requests for any model are served.
   --seed N                  What answers, their lengths and jitter are drawn from. [default: {_DEFAULT.seed}]
+  --replicas N              Processes behind the port, each a server of its own with a cache of its own.
+                            [default: {_DEFAULT.replicas}]
+  --tls-cert FILE           Serve https:// with this certificate (PEM) ...
+  --tls-key FILE            ... and its key. Both or neither.
+  --self-test               Say in one line what a server can serve on this machine, and end.
   -h --help                 Show this.
 """
 
 _NOT_YET = ("--engine", "--faults")
+_SELF_TEST = "--self-test"
 _FIELDS = {f"--{field.name.replace('_', '-')}": field.name for field in fields(MockSettings)}
 
 
@@ -48,15 +58,31 @@ def main(argv: list[str] | None = None) -> int:
         if _asks_help(argv):
             sys.stdout.write(USAGE)
             return 0
-        settings = parse_settings(argv)
-        # The event loop is loaded for a server only: help and errors come at once.
-        from fluxperf_mock.server import serve
-
-        stopped_by = serve(settings, _announce)
+        if _SELF_TEST in argv:
+            return _test([word for word in argv if word != _SELF_TEST])
+        stopped_by = _serve(parse_settings(argv))
     except FluxPerfError as error:
         sys.stderr.write(f"fluxperf mock: {error}\n")
         return error.exit_code
     return 128 + stopped_by if stopped_by == signal.SIGINT else 0
+
+
+def _serve(settings: MockSettings) -> int:
+    # The event loop is loaded for a server only: help and errors come at once.
+    from fluxperf_mock import replicas, server
+
+    serve = server.serve if settings.replicas == 1 else replicas.serve
+    return serve(settings, partial(_announce, settings.replicas))
+
+
+def _test(argv: list[str]) -> int:
+    settings = parse_settings(argv)
+    if settings != MockSettings(replicas=settings.replicas):
+        raise UsageError(f"{_SELF_TEST} takes no other option than --replicas: it has a schedule of its own")
+    from fluxperf_mock.selftest import run_self_test
+
+    sys.stdout.write(f"{run_self_test(settings.replicas)}\n")
+    return 0
 
 
 def parse_settings(argv: list[str]) -> MockSettings:
@@ -69,6 +95,9 @@ def parse_settings(argv: list[str]) -> MockSettings:
     values: dict[str, Any] = {
         name: _convert(option, name, given[option]) for option, name in _FIELDS.items() if given[option] is not None
     }
+    for option, other in (("--tls-cert", "--tls-key"), ("--tls-key", "--tls-cert")):
+        if given[option] is not None and given[other] is None:
+            raise UsageError(f"{option} needs {other} beside it")
     return MockSettings(**values)
 
 
@@ -110,6 +139,11 @@ def _convert(option: str, name: str, text: str) -> int | float | str:
     return value
 
 
-def _announce(url: str) -> None:
+def _announce(replicas: int, url: str) -> None:
+    if replicas > 1:
+        sys.stderr.write(
+            f"fluxperf mock: {replicas} replicas take the connections in turn, each with a cache of its own; "
+            "/truth, /metrics and the resets are of all of them\n"
+        )
     sys.stdout.write(f"fluxperf mock listening on {url}\n")
     sys.stdout.flush()

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from fluxperf_mock.answers import AnswerBook, Limits
-from fluxperf_mock.exposition import Counters, Gauges
+from fluxperf_mock.figures import Board
 from fluxperf_mock.generation import Call, Generation
 from fluxperf_mock.scheduler import Scheduler, Sequence
 from fluxperf_mock.settings import MockSettings
-from fluxperf_mock.truth import Trace, Truth
+from fluxperf_mock.truth import Trace
 
 
 class Engine:
     """The scheduler's sequences joined with their clients, the counters and the truth."""
 
-    def __init__(self, settings: MockSettings) -> None:
-        self.truth = Truth()
-        self.counters = Counters()
+    def __init__(self, settings: MockSettings, board: Board) -> None:
+        self._board = board
+        self.truth = board.figures.truth
+        self.counters = board.figures.counters
+        self._cache_resets = board.cache_resets
         self._book = AnswerBook(settings.seed, settings.tokens)
-        self._scheduler = Scheduler(settings, self._book)
+        self._scheduler = Scheduler(settings, self._book, board.figures.load)
         self._generations: dict[Sequence, Generation] = {}
 
     def start(self, call: Call, prompt: bytes, limits: Limits, arrived_ns: int) -> Generation:
         """Accepts a request that arrived at `arrived_ns`."""
+        if self._cache_resets != self._board.cache_resets:
+            self._cache_resets = self._board.cache_resets
+            self._scheduler.cache.clear()
         sequence = Sequence(call.identity.number, arrived_ns, prompt, self._book.draw(prompt, limits))
         generation = Generation(call, sequence, self._book, Trace(self.truth, arrived_ns))
         self._generations[sequence] = generation
-        self.truth.requests += 1
-        self.truth.streamed += generation.streams
+        self.truth.counts.requests += 1
+        self.truth.counts.streamed += generation.streams
         self._scheduler.submit(sequence)
         generation.open()
         return generation
@@ -41,7 +46,7 @@ class Engine:
         if sequence is None:
             return False
         generation = self._generations[sequence]
-        self.counters.generation_tokens += 1
+        self.counters.totals.generation_tokens += 1
         if sequence.produced == 1:
             self._count_start(sequence)
             self.counters.ttft.observe(now_ns - sequence.arrived_ns)
@@ -51,7 +56,7 @@ class Engine:
         if sequence.over:
             del self._generations[sequence]
             self.counters.e2e.observe(now_ns - sequence.arrived_ns)
-            self.counters.success[sequence.answer.finish_reason] += 1
+            self._count_end(sequence.answer.finish_reason)
             generation.send_end()
         else:
             generation.send_token()
@@ -61,27 +66,20 @@ class Engine:
         """Drops a generation whose client went away at `at_ns`; nothing if it is over."""
         if self._generations.pop(generation.sequence, None) is not None:
             self._scheduler.cancel(generation.sequence, at_ns)
-            self.truth.aborted += 1
-            self.counters.success["abort"] += 1
+            self.truth.counts.aborted += 1
+            self._count_end("abort")
 
-    def reset_cache(self) -> bool:
-        """Empties the prefix cache; False, and nothing done, while requests run, as in vLLM."""
-        if self._generations:
-            return False
-        self._scheduler.cache.clear()
-        return True
-
-    def gauges(self) -> Gauges:
-        """What runs, waits and takes room now."""
-        return Gauges(self._scheduler.running, self._scheduler.waiting, self._scheduler.cache_usage)
+    def _count_end(self, reason: str) -> None:
+        totals = self.counters.totals
+        setattr(totals, reason, getattr(totals, reason) + 1)
 
     def _count_start(self, sequence: Sequence) -> None:
-        counters, truth = self.counters, self.truth
+        totals, counts = self.counters.totals, self.truth.counts
         prompt_tokens, cached_tokens = sequence.prompt_tokens, sequence.cached_tokens
-        truth.prompt_tokens += prompt_tokens
-        truth.cached_tokens += cached_tokens
-        counters.prompt_tokens += prompt_tokens
-        counters.cached_tokens += cached_tokens
+        counts.prompt_tokens += prompt_tokens
+        counts.cached_tokens += cached_tokens
+        totals.prompt_tokens += prompt_tokens
+        totals.cached_tokens += cached_tokens
         if self._scheduler.cache.capacity:
-            counters.cache_queries += prompt_tokens
-            counters.cache_hits += cached_tokens
+            totals.cache_queries += prompt_tokens
+            totals.cache_hits += cached_tokens

@@ -5,11 +5,13 @@ The text is the exposition format 0.0.4 (prometheus.io, "Exposition formats").
 
 from __future__ import annotations
 
+import ctypes
 from bisect import bisect_left
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from fluxperf.units import NS_PER_S
+from fluxperf_mock.shared import share, share_numbers
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -27,80 +29,114 @@ _E2E_S = (
     *(40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0),
 )
 
+# What is shown: the name, the attribute it is from, what it is.
+_GAUGES = (
+    ("num_requests_running", "running", "Number of requests in model execution."),
+    ("num_requests_waiting", "waiting", "Number of requests waiting to be processed."),
+    ("kv_cache_usage_perc", "cache_usage", "Share of the KV cache in use by running requests, 0 to 1."),
+)
+_COUNTERS = (
+    ("prefix_cache_queries_total", "cache_queries", "Prompt tokens looked up in the prefix cache."),
+    ("prefix_cache_hits_total", "cache_hits", "Prompt tokens found in the prefix cache."),
+    ("prompt_tokens_total", "prompt_tokens", "Prompt tokens processed, cached ones included."),
+    ("prompt_tokens_cached_total", "cached_tokens", "Prompt tokens taken from the cache."),
+    ("generation_tokens_total", "generation_tokens", "Tokens generated."),
+)
+_HISTOGRAMS = (
+    ("time_to_first_token_seconds", "ttft", "Arrival of the request to its first token."),
+    ("inter_token_latency_seconds", "itl", "Time between two tokens of a request."),
+    ("e2e_request_latency_seconds", "e2e", "Arrival of the request to its last token."),
+)
+
 
 class Buckets:
     """A Prometheus histogram of durations."""
 
-    __slots__ = ("_bounds_ns", "bounds_s", "counts", "sum_ns")
+    __slots__ = ("_bounds_ns", "_numbers", "bounds_s")
 
     def __init__(self, bounds_s: tuple[float, ...]) -> None:
         self.bounds_s = bounds_s
         self._bounds_ns = [round(bound * NS_PER_S) for bound in bounds_s]
-        self.counts = [0] * (len(bounds_s) + 1)
-        self.sum_ns = 0
+        self._numbers = share_numbers(len(bounds_s) + 2)  # the last is the sum
 
     def observe(self, value_ns: int) -> None:
         """Counts one duration."""
-        self.counts[bisect_left(self._bounds_ns, value_ns)] += 1
-        self.sum_ns += value_ns
+        self._numbers[bisect_left(self._bounds_ns, value_ns)] += 1
+        self._numbers[-1] += value_ns
+
+    @property
+    def counts(self) -> list[int]:
+        """How many durations each bucket holds; the last one is of those beyond all bounds."""
+        return self._numbers[:-1].tolist()
+
+    @property
+    def sum_ns(self) -> int:
+        """All durations together."""
+        return int(self._numbers[-1])
 
 
-@dataclass(slots=True)
+class Totals(ctypes.Structure):
+    """What is counted one by one; the last three are requests that ended, by the reason."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    generation_tokens: int
+    cache_queries: int
+    cache_hits: int
+    stop: int
+    length: int
+    abort: int
+
+    _fields_ = tuple((name, ctypes.c_int64) for name in __annotations__)
+
+
 class Counters:
-    """What the server has done since it started, as its own engine sees it (not its sockets: that is `truth`)."""
+    """What one process has done since it started, as its engine sees it (not its sockets: that is `truth`)."""
 
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    generation_tokens: int = 0
-    cache_queries: int = 0
-    cache_hits: int = 0
-    success: dict[str, int] = field(default_factory=lambda: {"stop": 0, "length": 0, "abort": 0})
-    ttft: Buckets = field(default_factory=lambda: Buckets(_TTFT_S))
-    itl: Buckets = field(default_factory=lambda: Buckets(_ITL_S))
-    e2e: Buckets = field(default_factory=lambda: Buckets(_E2E_S))
+    __slots__ = ("e2e", "itl", "totals", "ttft")
+
+    def __init__(self) -> None:
+        self.totals = share(Totals)
+        self.ttft = Buckets(_TTFT_S)
+        self.itl = Buckets(_ITL_S)
+        self.e2e = Buckets(_E2E_S)
 
 
 @dataclass(frozen=True, slots=True)
-class Gauges:
-    """What is so at this moment."""
+class Sample:
+    """One engine at this moment: what it has done, and what runs, waits and takes room."""
 
+    counters: Counters
     running: int
     waiting: int
     cache_usage: float
 
 
-def render(counters: Counters, gauges: Gauges, model: str) -> str:
-    """The exposition text, ending with a line feed."""
-    return "\n".join(_lines(counters, gauges, f'engine="0",model_name="{_escape(model)}"')) + "\n"
+def render(engines: Sequence[Sample], model: str) -> str:
+    """The exposition text, ending with a line feed. Each engine has its own samples, as in vLLM."""
+    name = _escape(model)
+    labelled = [(f'engine="{number}",model_name="{name}"', engine) for number, engine in enumerate(engines)]
+    return "\n".join(_lines(labelled)) + "\n"
 
 
-def _lines(counters: Counters, gauges: Gauges, labels: str) -> Iterator[str]:
-    for name, text, gauge in (
-        ("num_requests_running", "Number of requests in model execution.", gauges.running),
-        ("num_requests_waiting", "Number of requests waiting to be processed.", gauges.waiting),
-        ("kv_cache_usage_perc", "Share of the KV cache in use by running requests, 0 to 1.", gauges.cache_usage),
-    ):
+def _lines(engines: Sequence[tuple[str, Sample]]) -> Iterator[str]:
+    for name, attribute, text in _GAUGES:
         yield from _header(name, "gauge", text)
-        yield f"vllm:{name}{{{labels}}} {float(gauge)}"
-    for name, text, count in (
-        ("prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.", counters.cache_queries),
-        ("prefix_cache_hits_total", "Prompt tokens found in the prefix cache.", counters.cache_hits),
-        ("prompt_tokens_total", "Prompt tokens processed, cached ones included.", counters.prompt_tokens),
-        ("prompt_tokens_cached_total", "Prompt tokens taken from the cache.", counters.cached_tokens),
-        ("generation_tokens_total", "Tokens generated.", counters.generation_tokens),
-    ):
+        for labels, engine in engines:
+            yield f"vllm:{name}{{{labels}}} {float(getattr(engine, attribute))}"
+    for name, attribute, text in _COUNTERS:
         yield from _header(name, "counter", text)
-        yield f"vllm:{name}{{{labels}}} {float(count)}"
+        for labels, engine in engines:
+            yield f"vllm:{name}{{{labels}}} {float(getattr(engine.counters.totals, attribute))}"
     yield from _header("request_success_total", "counter", "Requests that ended, by the reason.")
-    for reason, count in counters.success.items():
-        yield f'vllm:request_success_total{{{labels},finished_reason="{reason}"}} {float(count)}'
-    for name, text, buckets in (
-        ("time_to_first_token_seconds", "Arrival of the request to its first token.", counters.ttft),
-        ("inter_token_latency_seconds", "Time between two tokens of a request.", counters.itl),
-        ("e2e_request_latency_seconds", "Arrival of the request to its last token.", counters.e2e),
-    ):
+    for labels, engine in engines:
+        for reason in ("stop", "length", "abort"):
+            count = getattr(engine.counters.totals, reason)
+            yield f'vllm:request_success_total{{{labels},finished_reason="{reason}"}} {float(count)}'
+    for name, attribute, text in _HISTOGRAMS:
         yield from _header(name, "histogram", text)
-        yield from _histogram(f"vllm:{name}", buckets, labels)
+        for labels, engine in engines:
+            yield from _histogram(f"vllm:{name}", getattr(engine.counters, attribute), labels)
 
 
 def _header(name: str, kind: str, text: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from fluxperf_mock.answers import AnswerBook
 from fluxperf_mock.api import Api, GenerationRequest, Identity, StreamText, Usage, render_whole
-from fluxperf_mock.http1 import Response
+from fluxperf_mock.messages import Response
 from fluxperf_mock.scheduler import Sequence
 from fluxperf_mock.truth import Trace
 

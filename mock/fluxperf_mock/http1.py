@@ -5,14 +5,14 @@ httptools parses. Knows neither sockets nor what the requests mean.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
 
 import httptools
 
-MAX_HEADER_BYTES: Final = 64 * 1024
-MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+from fluxperf_mock import messages
+from fluxperf_mock.messages import MAX_BODY_BYTES, MAX_HEADER_BYTES, STREAM_FIELDS, Response
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -27,46 +27,25 @@ class BadRequest(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """A whole request. `path` is without query. `chunked`: its client understands chunked responses (HTTP/1.1)."""
+class Request(messages.Request):
+    """A whole request. `chunked`: its client understands chunked responses (HTTP/1.1)."""
 
-    method: str
-    path: str
-    body: bytes = b""
     keep_alive: bool = True
     chunked: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A whole response."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-    allow: str | None = None
-
-
 def render_response(response: Response, request: Request) -> bytes:
     """The response to the request, framed by its length; to a HEAD without its body (RFC 9110, 9.3.2)."""
-    head = _status_line(response.status) + (
-        f"content-type: {response.content_type}\r\ncontent-length: {len(response.body)}\r\n"
-        + (f"allow: {response.allow}\r\n" if response.allow else "")
-        + _connection(request, request.keep_alive)
-    )
-    return head.encode() + b"\r\n" + (b"" if request.method == "HEAD" else response.body)
+    fields = _render_fields(response.fields()) + _connection(request, request.keep_alive)
+    head = (_status_line(response.status) + fields).encode() + b"\r\n"
+    return head if request.method == "HEAD" else head + response.body
 
 
 def render_stream_head(request: Request) -> bytes:
     """The head of an event stream in answer to the request."""
     framing = "transfer-encoding: chunked\r\n" if request.chunked else ""
-    head = (
-        _status_line(HTTPStatus.OK)
-        + "content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
-        + framing
-        + _connection(request, stays_open(request))
-    )
-    return head.encode() + b"\r\n"
+    fields = _render_fields(STREAM_FIELDS) + framing + _connection(request, stays_open(request))
+    return (_status_line(HTTPStatus.OK) + fields).encode() + b"\r\n"
 
 
 def render_chunk(data: bytes) -> bytes:
@@ -81,6 +60,10 @@ def stays_open(request: Request) -> bool:
 
 def _status_line(status: int) -> str:
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+
+
+def _render_fields(fields: Iterable[tuple[str, str]]) -> str:
+    return "".join([f"{name}: {value}\r\n" for name, value in fields])
 
 
 def _connection(request: Request, keep: bool) -> str:

@@ -9,6 +9,7 @@ so that a late write delays no other.
 
 from __future__ import annotations
 
+import ctypes
 import random
 from collections import deque
 from dataclasses import dataclass, field
@@ -67,38 +68,41 @@ class Sequence:
         return count_tokens(self.prompt)
 
 
-class Scheduler:
-    """The queue, the running sequences and their next tokens, in order of time."""
+class Load(ctypes.Structure):
+    """How many sequences run and wait, and the tokens that those which run hold."""
 
-    def __init__(self, settings: MockSettings, book: AnswerBook) -> None:
+    running: int
+    waiting: int
+    held_tokens: int
+
+    _fields_ = tuple((name, ctypes.c_int64) for name in __annotations__)
+
+    def cache_usage(self, cache_tokens: int) -> float:
+        """The share of a cache of that size that they take, 0 to 1; what is merely kept does not count."""
+        return min(self.held_tokens / cache_tokens, 1.0) if cache_tokens else 0.0
+
+
+class Scheduler:
+    """The queue, the running sequences and their next tokens, in order of time. `load` says how many there are."""
+
+    def __init__(self, settings: MockSettings, book: AnswerBook, load: Load) -> None:
+        self.load = load
         self._timing = Timing(settings)
         self._book = book
         self._block_tokens = settings.block_tokens
         self._max_running = settings.max_num_seqs
-        self._cache_tokens = settings.cache_tokens
         self.cache = PrefixCache(settings.cache_tokens // settings.block_tokens)
         self._queue: deque[Sequence] = deque()
         self._tokens: list[tuple[int, int, Sequence]] = []  # a heap of (due_ns, number, sequence)
         self._prefilling: Sequence | None = None
         self._free_ns = 0  # since when the first in the queue could have started
-        self._held_tokens = 0
-        self.running = 0
-
-    @property
-    def waiting(self) -> int:
-        """How many sequences are in the queue."""
-        return len(self._queue)
-
-    @property
-    def cache_usage(self) -> float:
-        """The share of the cache's size that running sequences take, 0 to 1; what is merely kept does not count."""
-        return min(self._held_tokens / self._cache_tokens, 1.0) if self._cache_tokens else 0.0
 
     def submit(self, sequence: Sequence) -> None:
         """Puts a sequence that has arrived in the queue, or starts it."""
         if self.cache.capacity:
             sequence.keys = chain_blocks(sequence.prompt, self._block_tokens)
         self._queue.append(sequence)
+        self.load.waiting += 1
         self._start_next()
 
     def cancel(self, sequence: Sequence, at_ns: int) -> None:
@@ -110,6 +114,7 @@ class Scheduler:
         else:
             sequence.over = True
             self._queue.remove(sequence)
+            self.load.waiting -= 1
 
     def next_due_ns(self) -> int | None:
         """When the next token is due; None: nothing runs."""
@@ -129,7 +134,7 @@ class Scheduler:
         sequence = self._tokens[0][2]
         sequence.due_ns = due_ns
         sequence.produced += 1
-        self._held_tokens += 1
+        self.load.held_tokens += 1
         if sequence.produced < sequence.answer.length:
             next_ns = due_ns + self._timing.gap_ns(sequence.answer, sequence.produced)
             heapreplace(self._tokens, (next_ns, sequence.number, sequence))
@@ -143,17 +148,18 @@ class Scheduler:
 
     def _start_next(self) -> None:
         """Starts the first in the queue if a place and the prefill are free."""
-        if not self._queue or self._prefilling is not None or self.running >= self._max_running:
+        if not self._queue or self._prefilling is not None or self.load.running >= self._max_running:
             return
         sequence = self._queue.popleft()
+        self.load.waiting -= 1
         self._prefilling = sequence
         sequence.running = True
-        self.running += 1
+        self.load.running += 1
         # The last token is computed in any case: the first one of the answer comes out of it.
         most_blocks = (sequence.prompt_tokens - 1) // self._block_tokens
         sequence.cached_tokens = self._block_tokens * min(self.cache.match(sequence.keys), most_blocks)
         self.cache.store(sequence.keys)
-        self._held_tokens += sequence.prompt_tokens
+        self.load.held_tokens += sequence.prompt_tokens
         start_ns = max(sequence.arrived_ns + self._timing.overhead_ns, self._free_ns)
         uncached_tokens = sequence.prompt_tokens - sequence.cached_tokens
         due_ns = start_ns + self._timing.prefill_ns(sequence.answer, uncached_tokens)
@@ -168,10 +174,10 @@ class Scheduler:
         """Gives a running sequence's place to the next; a sequence still in the heap is skipped there."""
         sequence.over = True
         sequence.running = False
-        self._held_tokens -= sequence.prompt_tokens + sequence.produced
-        if self.running == self._max_running:
+        self.load.held_tokens -= sequence.prompt_tokens + sequence.produced
+        if self.load.running == self._max_running:
             self._free_ns = max(self._free_ns, at_ns)
-        self.running -= 1
+        self.load.running -= 1
         if sequence is self._prefilling:
             self._end_prefill(at_ns)
         else:

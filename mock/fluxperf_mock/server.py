@@ -1,71 +1,113 @@
-"""The server: listening socket, event loop, and the timer that keeps the engine's schedule."""
+"""One process of the server: an event loop, its connections, and the timer that keeps the engine's schedule."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import gc
-import resource
 import signal
 import socket
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import uvloop
 
-from fluxperf.clock import StampClock, TimerFd, now_ns, stamp_receives
+from fluxperf.clock import StampClock, TimerFd, now_ns
 from fluxperf.errors import RunFailed
-from fluxperf_mock.connection import Http1Connection
+from fluxperf_mock.connection import Connection, Output
+from fluxperf_mock.figures import Board
+from fluxperf_mock.http1_connection import Http1Connection
+from fluxperf_mock.http2_connection import Allowance, Http2Connection
+from fluxperf_mock.listener import Listener, listen, raise_descriptor_limit
+from fluxperf_mock.opening import Opening
 from fluxperf_mock.service import Service
 from fluxperf_mock.settings import MockSettings
+from fluxperf_mock.tls import TlsConnection, load_context
 from fluxperf_mock.wire import Surroundings, Wire
 
-_BACKLOG = 4096
-_MOST_ACCEPTS = 256
+_EXPIRED = -1
 _MOST_TOKENS = 64  # before the loop looks for requests again
-_ACCEPT_PAUSE_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all processes of a server have in common. `url` is where chat completions are to be had."""
+
+    settings: MockSettings
+    board: Board
+    tls: ssl.SSLContext | None
+    listener: socket.socket
+    started_ns: int
+
+    @property
+    def url(self) -> str:
+        """Where chat completions are to be had."""
+        host, port = self.listener.getsockname()[:2]
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/v1/chat/completions"
+
+
+def open_site(settings: MockSettings) -> Site:
+    """Listens, and sets up what processes that are forked then have in common. Raises UsageError or RunFailed."""
+    raise_descriptor_limit()
+    tls = None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        tls = load_context(settings.tls_cert, settings.tls_key)
+    return Site(settings, Board(settings.replicas), tls, listen(settings.host, settings.port), now_ns())
 
 
 class Server:
-    """Serves `settings` on an event loop. `url` is where chat completions are to be had."""
+    """Serves the connections that it is given."""
 
-    def __init__(self, settings: MockSettings, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, site: Site, loop: asyncio.AbstractEventLoop) -> None:
         clock = StampClock()
         self._loop = loop
-        self._service = Service(settings, now_ns(), clock.offset_ns)
+        self._tls = site.tls
+        self._allowance = Allowance(site.settings.max_concurrent_streams)
+        self._service = Service(site.settings, site.board, site.started_ns, clock.offset_ns)
         self._engine = self._service.engine
         self._around = Surroundings(loop, clock, self._engine.truth, self._keep_schedule)
         self._timer = TimerFd()
         self._armed_ns: int | None = None
         self._stopped_by = 0
         self._failed = False
-        self._listener = _listen(settings.host, settings.port)
-        host, port = self._listener.getsockname()[:2]
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1/chat/completions"
+        loop.set_exception_handler(self._fail)
         loop.add_reader(self._timer.fileno(), self._on_timer)
-        loop.add_reader(self._listener, self._accept)
 
     def run(self) -> int:
-        """Serves until SIGINT or SIGTERM, and returns its number; raises RunFailed if an error of its own ended it."""
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            self._loop.add_signal_handler(signum, self._stop, signum)
-        self._loop.set_exception_handler(self._fail)
+        """Serves until it is stopped, and returns by which signal; raises RunFailed if an error of its own ended it."""
+        # What exists now stays: the collector need not look at it between two tokens.
+        gc.freeze()
         self._loop.run_forever()
         if self._failed:
             raise RunFailed("ended by an internal error, which stands above")
         return self._stopped_by
 
-    def close(self) -> None:
-        """Stops listening and stepping; connections end with the process."""
-        self._loop.remove_reader(self._listener)
-        self._loop.remove_reader(self._timer.fileno())
-        self._listener.close()
-        self._timer.close()
-
-    def _stop(self, signum: int) -> None:
+    def stop(self, signum: int = 0) -> None:
+        """Has `run` return."""
         self._stopped_by = signum
         self._loop.stop()
+
+    def close(self) -> None:
+        """Stops stepping; connections end with the process."""
+        self._loop.remove_reader(self._timer.fileno())
+        self._timer.close()
+
+    def take(self, sock: socket.socket) -> None:
+        """Serves an accepted, non-blocking socket."""
+        self._engine.truth.counts.connections += 1
+        wire = Wire(sock, self._around)
+        if self._tls is None:
+            wire.open(Opening(wire, self._choose))
+        else:
+            wire.open(TlsConnection(wire, self._tls, self._choose))
+
+    def _choose(self, output: Output, http2: bool) -> Connection:
+        if http2:
+            return Http2Connection(output, self._service, self._allowance, self._keep_schedule)
+        return Http1Connection(output, self._service)
 
     def _fail(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         # A reference that went on after an error of its own might tell untruths.
@@ -73,27 +115,9 @@ class Server:
         self._failed = True
         loop.stop()
 
-    def _accept(self) -> None:
-        for _ in range(_MOST_ACCEPTS):
-            try:
-                sock, _ = self._listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    # The connection stays in the backlog; asking again at once would only spin.
-                    self._loop.remove_reader(self._listener)
-                    self._loop.call_later(_ACCEPT_PAUSE_S, self._loop.add_reader, self._listener, self._accept)
-                    return
-                continue
-            sock.setblocking(False)
-            self._engine.truth.connections += 1
-            wire = Wire(sock, self._around)
-            wire.open(Http1Connection(wire, self._service))
-
     def _on_timer(self) -> None:
-        self._timer.clear()
-        self._armed_ns = None
+        # Setting the timer anew, which follows in any case, makes it unreadable too (timerfd_create(2)).
+        self._armed_ns = _EXPIRED
         self._keep_schedule()
 
     def _keep_schedule(self) -> None:
@@ -110,43 +134,22 @@ class Server:
             self._armed_ns = due_ns
 
 
+@contextlib.contextmanager
+def serving(site: Site) -> Iterator[tuple[Server, asyncio.AbstractEventLoop]]:
+    """A server on an event loop of its own."""
+    with contextlib.closing(uvloop.new_event_loop()) as loop, contextlib.closing(Server(site, loop)) as server:
+        yield server, loop
+
+
 def serve(settings: MockSettings, announce: Callable[[str], None]) -> int:
-    """Serves until SIGINT or SIGTERM, and returns that signal's number.
+    """Serves in this process until SIGINT or SIGTERM, and returns that signal's number.
 
-    Calls `announce` with the URL of chat completions once it listens. Raises RunFailed if it cannot.
+    Calls `announce` with the URL of chat completions once it listens. Raises UsageError or RunFailed if it cannot.
     """
-    _raise_descriptor_limit()
-    with contextlib.closing(uvloop.new_event_loop()) as loop, contextlib.closing(Server(settings, loop)) as server:
+    site = open_site(settings)
+    with serving(site) as (server, loop), contextlib.closing(Listener(site.listener, loop, server.take)):
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(signum, server.stop, signum)
         # From within the loop, so that a signal sent in answer to the announcement is taken care of.
-        loop.call_soon(announce, server.url)
-        # What exists now stays: the collector need not look at it between two tokens.
-        gc.freeze()
+        loop.call_soon(announce, site.url)
         return server.run()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket; accepted ones inherit its options. Raises RunFailed."""
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
-    except OSError as error:
-        raise RunFailed(f"cannot listen on {host}: {error.strerror}; give an address of this machine") from error
-    try:
-        listener.setblocking(False)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with contextlib.suppress(OSError):  # without kernel stamps, arrivals are by the user's clock
-            stamp_receives(listener)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        why = "another program listens there" if error.errno == errno.EADDRINUSE else error.strerror
-        raise RunFailed(f"cannot listen on {host} port {port}: {why}; --port 0 takes any free port") from error
-    return listener
-
-
-def _raise_descriptor_limit() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -27,9 +27,14 @@ RANGES: dict[str, Range] = {
     "cache_tokens": Range(True, 0, 10**9),
     "block_tokens": Range(True, 1, 65_536),
     "max_num_seqs": Range(True, 1, 10**6),
+    "replicas": Range(True, 1, 256),
+    "max_concurrent_streams": Range(True, 1, 10**6),
     "tokens": Range(True, 1, 10**6),
     "seed": Range(True, 0, 2**63 - 1),
 }
+
+
+OPTIONAL = ("model", "tls_cert", "tls_key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +43,8 @@ class MockSettings:
 
     `jitter` is the standard deviation of prefill and decode times as a share of them. Answers are
     `tokens` long on average. `cache_tokens` of 0 turns the prefix cache off. `model` None: the server
-    calls its model `DEFAULT_MODEL` and takes requests for any. `port` 0: any free one.
+    calls its model `DEFAULT_MODEL` and takes requests for any. `port` 0: any free one. `tls_cert` and
+    `tls_key` are files in PEM form; both, or neither.
     Raises UsageError if a value is out of range.
     """
 
@@ -51,21 +57,27 @@ class MockSettings:
     cache_tokens: int = 400_000
     block_tokens: int = 16
     max_num_seqs: int = 64
+    max_concurrent_streams: int = 128
+    replicas: int = 1
     tokens: int = 128
     model: str | None = None
     seed: int = 42
+    tls_cert: str | None = None
+    tls_key: str | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
             problem = find_problem(field.name, getattr(self, field.name))
             if problem:
                 raise UsageError(f"mock server: {field.name} {problem}")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise UsageError("mock server: TLS needs both a certificate and its key, tls_cert and tls_key")
 
 
 def find_problem(name: str, value: object) -> str | None:
     """Why `value` cannot be the setting `name`, as the rest of a sentence ("must be ..., not 'x'"); None: it can."""
     if name not in RANGES:
-        empty_allowed = name == "model" and value is None
+        empty_allowed = name in OPTIONAL and value is None
         return None if empty_allowed or (isinstance(value, str) and value) else f"must be a name, not {value!r}"
     whole, low, high = RANGES[name]
     kind = "a whole number" if whole else "a number"

@@ -1,6 +1,6 @@
 """`Wire`: one TCP connection's socket. Stamped reads, writes that never block, a close that loses nothing.
 
-Knows bytes and stamps; what they mean is its connection's business (TLS would stand between the two).
+Knows bytes and stamps; what they mean is its connection's business.
 """
 
 from __future__ import annotations
@@ -11,25 +11,16 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from fluxperf.clock import STAMP_SPACE, StampClock, now_ns, realtime_stamp_ns
+from fluxperf_mock.connection import Connection
 from fluxperf_mock.generation import Receipt
 from fluxperf_mock.truth import Truth
 
 _READ_BYTES = 64 * 1024
 _MOST_READS = 16
+_MOST_UNSENT_BYTES = 64 * 1024 * 1024
 _LINGER_S = 2.0
-
-
-class Connection(Protocol):
-    """What a wire's bytes are for."""
-
-    def receive(self, data: bytes, at_ns: int) -> None:
-        """Takes bytes, the last of which came at `at_ns`."""
-
-    def lose(self, at_ns: int) -> None:
-        """Takes notice that the client is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +38,7 @@ class Surroundings:
         realtime_ns = realtime_stamp_ns(ancillary)
         if realtime_ns is not None and self.clock.sample():
             return min(realtime_ns + self.clock.offset_ns, read_ns)
-        self.truth.user_stamps += 1
+        self.truth.counts.user_stamps += 1
         return read_ns
 
 
@@ -100,6 +91,8 @@ class Wire:
         self._written_bytes += len(data) - sent
         if receipt is not None:
             self._receipts.append((self._written_bytes, receipt))
+        if len(self._unsent) > _MOST_UNSENT_BYTES:  # it does not read, and memory has an end
+            self._around.loop.call_soon(self.close)
 
     def finish(self) -> None:
         """Closes once everything is sent and the client has closed (or after two seconds).

@@ -5,19 +5,25 @@ from typing import Any
 
 import pytest
 
-from fluxperf.analysis.checks import CHECKS, run_checks
-from fluxperf.model import Check, Outcome
+from fluxperf.analysis.checks import CHECKS, run_checks, unmeasured
+from fluxperf.analysis.evidence import Evidence
+from fluxperf.model import Check, Outcome, Status
 from fluxperf.tally import Tally
 
 TallyOf = Callable[..., Tally]
+AT_ONCE = {"last_output_ns": 1_100_000_000, "coalesced_events": 10}
+
+
+def checks_of(tally: Tally) -> tuple[Check, ...]:
+    return run_checks(Evidence(tally=tally))
 
 
 def find(name: str, tally: Tally) -> Check | None:
-    return next((check for check in run_checks(tally) if check.name == name), None)
+    return next((check for check in checks_of(tally) if check.name == name), None)
 
 
 def test_a_plain_round_passes_every_check(tally_of: TallyOf) -> None:
-    assert run_checks(tally_of({}, {})) == (
+    assert checks_of(tally_of({}, {})) == (
         Check(name="token_counts", ok=True, text="output tokens are the server's usage counts"),
         Check(name="tokens_per_event", ok=True, text="an output event held 1.00 tokens on average"),
         Check(name="coalescing", ok=True, text="0.0% of output events came in one read with the one before"),
@@ -26,24 +32,33 @@ def test_a_plain_round_passes_every_check(tally_of: TallyOf) -> None:
 
 @pytest.mark.parametrize("requests", [[], [{"outcome": Outcome.RESET}, {"outcome": Outcome.CUT_OFF}]])
 def test_without_a_success_there_is_nothing_to_check(tally_of: TallyOf, requests: list[dict[str, Any]]) -> None:
-    assert run_checks(tally_of(*requests)) == ()
+    assert checks_of(tally_of(*requests)) == ()
 
 
-def test_every_check_can_fail_and_says_what_it_means(tally_of: TallyOf) -> None:
+def test_every_check_of_answers_can_fail_and_says_what_it_means(tally_of: TallyOf) -> None:
     bad = {"coalesced_events": 6, "completion_tokens": 22, "resent": 1, "prompt_tokens": 5, "cached_tokens": 50}
-    checks = run_checks(tally_of(bad, bad, {"completion_tokens": None, "output_events": 4}))
-    assert len(checks) == len(CHECKS)
+    checks = checks_of(tally_of(bad, bad | AT_ONCE, {"completion_tokens": None, "output_events": 4}))
     assert not any(check.ok for check in checks)
     assert [check.text for check in checks] == [
         "1 of 3 answers had no usage: their output tokens are counts of output events",
         "an output event held 2.00 tokens on average: ITL is by the server's token count, "
         "the chunk gap is between events",
-        "46.2% of output events came in one read with the one before: gaps between them are not the server's; "
+        "61.5% of output events came in one read with the one before: gaps between them are not the server's; "
         "look for a proxy that buffers, or a busy machine",
+        "33.3% of answers came in one write, which leaves no chunk gaps and no ITL to measure; "
+        "does the server stream, or does a proxy buffer?",
         "the server counts 100 of 10 prompt tokens as cached",
         "2 requests were sent again, on a new connection: the server had closed the idle one "
         "(counted from the second send)",
     ]
+    assert {check.name: check.figures for check in checks if check.weight is Status.DEGRADED} == {
+        "coalescing": ("chunk_gap_ms",),
+        "at_once": ("chunk_gap_ms", "itl_ms"),
+    }
+
+
+def test_no_check_is_in_the_table_twice() -> None:
+    assert len(set(CHECKS)) == len(CHECKS)
 
 
 @pytest.mark.parametrize(("coalesced", "ok"), [(0, True), (5, True), (6, False)])
@@ -54,6 +69,38 @@ def test_a_twentieth_of_events_may_come_together(tally_of: TallyOf, coalesced: i
     assert (": " in check.text) is not ok
 
 
+@pytest.mark.parametrize(("whole", "ok"), [(1, True), (2, False)])
+def test_a_twentieth_of_answers_may_come_in_one_write(tally_of: TallyOf, whole: int, ok: bool) -> None:
+    check = find("at_once", tally_of(*[AT_ONCE] * whole, *[{}] * (20 - whole)))
+    assert check is not None
+    assert check.ok is ok
+
+
+def test_answers_too_short_for_a_gap_are_not_held_against_the_server(tally_of: TallyOf) -> None:
+    one_token = {"last_output_ns": 1_100_000_000, "output_events": 1, "completion_tokens": 1}
+    and_its_stop = one_token | {"completion_tokens": 2}
+    assert find("at_once", tally_of(one_token, and_its_stop)) is None
+    assert find("at_once", tally_of(one_token | {"completion_tokens": 3})) is not None  # a whole answer in one event
+
+
+@pytest.mark.parametrize(
+    ("requests", "metrics"),
+    [
+        ([{}], []),
+        ([{"coalesced_events": 5}], []),  # half is not more than half
+        ([{"coalesced_events": 6}], ["chunk_gap_ms"]),
+        ([AT_ONCE], ["chunk_gap_ms", "itl_ms"]),
+        ([AT_ONCE, {}], []),
+        ([{"output_events": 1, "completion_tokens": 40, "last_output_ns": 1_100_000_000}], ["itl_ms"]),
+        ([], []),
+    ],
+)
+def test_what_is_mostly_not_the_servers_counts_as_unmeasured(
+    tally_of: TallyOf, requests: list[dict[str, Any]], metrics: list[str]
+) -> None:
+    assert [*unmeasured(tally_of(*requests))] == metrics
+
+
 @pytest.mark.parametrize(
     ("events", "tokens", "ok"),
     [(100, 101, True), (1, 2, False), (4, 5, True), (100, 126, False), (100, 50, True)],
@@ -62,6 +109,7 @@ def test_an_event_may_hold_little_more_than_a_token(tally_of: TallyOf, events: i
     check = find("tokens_per_event", tally_of({"output_events": events, "completion_tokens": tokens}))
     assert check is not None
     assert check.ok is ok
+    assert check.weight is Status.VALID  # what is between events is measured as it was
     assert (": " in check.text) is not ok
 
 

@@ -1,14 +1,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
 
+from fluxperf.analysis.evidence import Evidence
 from fluxperf.analysis.merge import MOST_CACHED_WHEN_COLD, merge_tallies, spread, summarise
+from fluxperf.analysis.verdict import judge
 from fluxperf.metrics import BY_NAME, METRICS
-from fluxperf.model import CachedTokens, Constraint, Goodput, Histogram, Outcome, RoundSummary, Slo, Stats
+from fluxperf.model import (
+    CachedTokens,
+    Constraint,
+    Goodput,
+    Histogram,
+    Outcome,
+    RoundSummary,
+    Slo,
+    Stats,
+    Status,
+    Verdict,
+)
 from fluxperf.tally import Tally
 
 MS = 1_000_000
@@ -16,8 +28,14 @@ S = 1_000_000_000
 SLO = Slo((Constraint("ttft_ms", below=150), Constraint("latency_ms", below=250)), name="interactive")
 
 TallyOf = Callable[..., Tally]
-later_round = partial(summarise, first_round=False, sent_before_at=None)
-first_round = partial(summarise, first_round=True, sent_before_at=None)
+
+
+def later_round(tally: Tally) -> RoundSummary:
+    return summarise(Evidence(tally=tally), first_round=False, sent_before_at=None)
+
+
+def first_round(tally: Tally, sent_before_at: int | None = None) -> RoundSummary:
+    return summarise(Evidence(tally=tally), first_round=True, sent_before_at=sent_before_at)
 
 
 def at(sent_ms: int, done_ms: int, **facts: Any) -> dict[str, Any]:
@@ -119,6 +137,26 @@ def test_goodput_names_constraints_that_nobody_missed(tally_of: TallyOf) -> None
     assert goodput.missed == {"ttft_ms": 0, "latency_ms": 0}
 
 
+# What the figures are worth.
+
+
+def test_a_summary_has_the_verdict_of_its_checks_and_the_audit_of_its_workers(
+    evidence_of: Callable[..., Evidence],
+) -> None:
+    summary = summarise(evidence_of(cpu_ns=99, span_ns=100), first_round=False, sent_before_at=None)
+    assert summary.verdict == judge(summary.checks)
+    assert summary.verdict.status is Status.DEGRADED
+    assert summary.audit is not None
+    assert summary.audit.cpu_share == 0.99
+    assert summary.unmeasured == {}
+
+
+def test_without_reports_there_is_no_audit(tally_of: TallyOf) -> None:
+    summary = later_round(tally_of({}))
+    assert summary.audit is None
+    assert summary.verdict == Verdict(status=Status.VALID)
+
+
 # Whether a first round was cold.
 
 
@@ -150,12 +188,12 @@ def test_a_first_round_is_cold_if_little_was_cached(
 def test_prompts_that_were_sent_before_are_not_cold_whatever_the_server_tells(
     tally_of: TallyOf, told: int | None
 ) -> None:
-    summary = summarise(tally_of(cached(told)), first_round=True, sent_before_at=5)
+    summary = first_round(tally_of(cached(told)), sent_before_at=5)
     assert (summary.cold, summary.cold_reason) == (False, "sent before at concurrency 5")
 
 
 def test_later_rounds_are_neither_cold_nor_not(tally_of: TallyOf) -> None:
-    summary = summarise(tally_of(cached(90)), first_round=False, sent_before_at=5)
+    summary = summarise(Evidence(tally=tally_of(cached(90))), first_round=False, sent_before_at=5)
     assert (summary.cold, summary.cold_reason) == (None, None)
 
 

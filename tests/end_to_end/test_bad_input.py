@@ -60,7 +60,6 @@ NOT_YET = {
     "a reset": f"{GOOD} --reset-cache-url http://localhost:8000/reset_prefix_cache",
     "a recipe": "--recipe recipe.yaml",
     "compare": "compare a b",
-    "calibrate": "calibrate",
 }
 
 
@@ -137,7 +136,7 @@ def test_help_and_version_need_nothing(fluxperf: Fluxperf) -> None:
     assert (ended.code, ended.err) == (0, "")
     for option in ("--concurrency", "--dataset", "--endpoint", "--slo-file", "--mock-server"):
         assert option in ended.out
-    for later in ("--prometheus-url", "--recipe", "--strict", "multi_turn"):
+    for later in ("--prometheus-url", "--recipe", "--repeat", "multi_turn"):
         assert later not in ended.out
     assert fluxperf("--version").out.startswith("fluxperf ")
 

@@ -58,6 +58,9 @@ def test_during_a_round(fluxperf: Fluxperf, server: Scripted, name: str) -> None
     run = fluxperf.run_json()
     assert (run["partial"], [entry["partial"] for entry in run["rounds"]]) == (True, [True])
     assert [row["partial"] for row in fluxperf.csv_rows()] == ["true"]
+    stopped = "concurrency 3, round 1: the round was stopped before its end: 4 of 20 requests are counted"
+    assert stopped in run["verdict"]["reasons"]
+    assert run["verdict"]["status"] != "valid"
     assert "PARTIAL (stopped before its end)" in ending.out
     assert "Cut Off (not counted): 3" in ending.out
     assert {path.name for path in fluxperf.out.iterdir()} == {
@@ -182,3 +185,6 @@ def test_a_worker_that_is_killed_fails_the_run_and_loses_nothing_finished(fluxpe
     assert result["summary"]["outcomes"] == {"ok": 4, "cut_off": 3}
     assert sorted(row["outcome"] for row in result["requests"]) == ["cut_off"] * 3 + ["ok"] * 4
     assert fluxperf.run_json()["partial"] is True
+    verdict = fluxperf.run_json()["verdict"]
+    assert verdict["status"] == "invalid"
+    assert " died: " in verdict["reasons"][0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -19,7 +20,9 @@ from typing import Any, ParamSpec, TypeAlias
 import httpx
 import trio
 
-from fluxperf.engine.pool import Address, Pool
+from fluxperf.engine.connection import Address
+from fluxperf.engine.dial import Route
+from fluxperf.engine.pool import Pool
 from fluxperf.engine.reactor import Reactor
 from fluxperf.engine.sink import Headers, Sink
 from fluxperf.engine.timers import Timer
@@ -77,10 +80,13 @@ class Request:
 
 
 class Peer:
-    """The server's end of one connection."""
+    """The server's end of one connection. `stream` is what HTTP is spoken over, `connection` what carries that."""
 
-    def __init__(self, stream: trio.SocketStream, server: Server) -> None:
-        self.stream = stream
+    def __init__(self, connection: trio.SocketStream, server: Server, tls: ssl.SSLContext | None = None) -> None:
+        self.connection = connection
+        self.stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] = connection
+        if tls is not None:
+            self.stream = trio.SSLStream(connection, tls, server_side=True, https_compatible=True)
         self.server = server
         self._buffer = b""
 
@@ -126,8 +132,8 @@ class Peer:
 
     def reset(self) -> None:
         """Breaks the connection."""
-        self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.stream.socket.close()
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.socket.close()
 
 
 Script: TypeAlias = Callable[[Peer], Awaitable[None]]
@@ -142,27 +148,31 @@ class Server:
     connections: int = 0
     open_connections: int = 0
     requests: list[Request] = field(default_factory=list)
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
-        return f"http://{self.address}/v1/chat/completions"
+        return f"{self.scheme}://{self.address}/v1/chat/completions"
 
 
 @asynccontextmanager
 async def serving(
-    script: Script, client_reads: Callable[[], int] = lambda: 0, host: str = "127.0.0.1"
+    script: Script,
+    client_reads: Callable[[], int] = lambda: 0,
+    host: str = "127.0.0.1",
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Server]:
     """Runs the script for each connection. What a client leaves unread when it goes is no failure."""
     listeners = await trio.open_tcp_listeners(0, host=host)
     address = Address(listeners[0].socket.family, listeners[0].socket.getsockname())
-    server = Server(address, client_reads)
+    server = Server(address, client_reads, scheme="http" if tls is None else "https")
 
     async def serve(stream: trio.SocketStream) -> None:
         server.connections += 1
         server.open_connections += 1
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async with stream:
-                await script(Peer(stream, server))
+                await script(Peer(stream, server, tls))
         server.open_connections -= 1
 
     async with trio.open_nursery() as nursery:
@@ -236,12 +246,18 @@ class Loopback:
 
 
 @asynccontextmanager
-async def loopback(script: Script, reactor: Reactor | None = None, host: str = "127.0.0.1") -> AsyncIterator[Loopback]:
-    """Server and client for the time of the block. The client uses kernel stamps."""
+async def loopback(
+    script: Script,
+    reactor: Reactor | None = None,
+    host: str = "127.0.0.1",
+    tls: ssl.SSLContext | None = None,
+    **route: Any,
+) -> AsyncIterator[Loopback]:
+    """Server and client for the time of the block. The client uses kernel stamps. `route`: more of its Route."""
     reactor = reactor or Reactor()
-    async with serving(script, lambda: reactor.reads, host) as server, trio.open_nursery() as nursery:
+    async with serving(script, lambda: reactor.reads, host, tls) as server, trio.open_nursery() as nursery:
         nursery.start_soon(reactor.run)
-        pool = Pool(reactor, server.address, kernel_stamps=True)
+        pool = Pool(reactor, Route(server.address, **route), kernel_stamps=True)
         async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:
             yield Loopback(server, reactor, pool, http)
         nursery.cancel_scope.cancel()

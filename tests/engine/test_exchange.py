@@ -14,9 +14,12 @@ import pytest
 import trio
 
 from fluxperf.api import APIS
+from fluxperf.engine.connection import Address
+from fluxperf.engine.dial import Route
 from fluxperf.engine.exchange import make_template, perform
+from fluxperf.engine.gauge import Gauge
 from fluxperf.engine.observer import Observer
-from fluxperf.engine.pool import Address, Pool
+from fluxperf.engine.pool import Pool
 from fluxperf.engine.transport import Transport
 from fluxperf.model import Outcome, Refusal
 from fluxperf.model.timeline import Timeline
@@ -57,6 +60,7 @@ CODINGS: dict[str, Callable[[bytes], bytes]] = {"identity": bytes, "gzip": gzip.
 ERROR = b'{"error": {"message": "out of memory", "code": 500}}'
 COMPLETION = b'{"object": "chat.completion", "choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}'
 HTML_PAGE = b"<!doctype html><html><head><title>nginx</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+GAUGE = Gauge()  # one for all, as a worker has it
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,7 @@ CASES: dict[str, Case] = {
 
 
 def observe() -> Observer:
-    return Observer(Timeline(index=0), APIS["chat"])
+    return Observer(Timeline(index=0), APIS["chat"], GAUGE)
 
 
 async def ask(there: Loopback, *, observer: Observer | None = None, timeout_ns: int = 60 * NS_PER_S) -> Observer:
@@ -365,7 +369,7 @@ async def test_no_connection() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         async with loopback(replying(ANSWER)) as there:
-            pool = Pool(there.reactor, Address(socket.AF_INET, closed.getsockname()), kernel_stamps=True)
+            pool = Pool(there.reactor, Route(Address(socket.AF_INET, closed.getsockname())), kernel_stamps=True)
             async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:
                 observer = await ask(Loopback(there.server, there.reactor, pool, http))
     timeline = observer.timeline

@@ -7,14 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxperf.engine.http1 import (
-    IDLE_LIMIT_NS,
-    MAX_HEADER_BYTES,
-    BrokenResponse,
-    MalformedResponse,
-    Persistence,
-    ResponseReader,
-)
+from fluxperf.engine.http1 import IDLE_LIMIT_NS, MAX_HEADER_BYTES, Persistence, ResponseReader
+from fluxperf.engine.session import BrokenResponse, MalformedResponse
 from fluxperf.units import NS_PER_S
 from tests.engine.scripted import ANSWER, LAST_CHUNK, STREAM_HEAD, Notes, chunk, cut, head, response
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fluxperf.api import APIS
+from fluxperf.engine.gauge import Gauge
 from fluxperf.engine.lifelog import LifeLog, life_line
 from fluxperf.engine.observer import Observer, Transcript
 from fluxperf.model import Outcome
@@ -31,7 +32,7 @@ WHOLE = Timeline(
 
 
 def observer_of(timeline: Timeline, transcript: Transcript | None = None) -> Observer:
-    return Observer(timeline, APIS["chat"], transcript)
+    return Observer(timeline, APIS["chat"], Gauge(), transcript)
 
 
 def test_the_line_of_a_request() -> None:

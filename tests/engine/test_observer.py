@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluxperf.api import APIS
+from fluxperf.engine.gauge import Gauge
 from fluxperf.engine.observer import GAPS_AT_ONCE, MAX_PLAIN_BYTES, Observer, Transcript
 from fluxperf.engine.sink import Headers
 from fluxperf.model import Outcome, Refusal
@@ -27,7 +28,7 @@ def watch(
     *bodies: bytes, status: int = 200, headers: Headers = EVENTS, transcript: Transcript | None = None
 ) -> Observer:
     """An observer that was told of an answer but not of its end: sent at 1000, its head at 2000, then each piece."""
-    observer = Observer(Timeline(index=0), APIS["chat"], transcript)
+    observer = Observer(Timeline(index=0), APIS["chat"], Gauge(), transcript)
     observer.opened(0, 0)
     observer.sent(1000)
     observer.head(status, headers, 2000)
@@ -125,7 +126,7 @@ def test_the_first_finish_reason_of_the_first_choice_holds() -> None:
 
 
 def test_a_request_that_is_sent_again_adds_up_what_it_waited_for() -> None:
-    observer = Observer(Timeline(index=0), APIS["chat"])
+    observer = Observer(Timeline(index=0), APIS["chat"], Gauge())
     observer.opened(1, 20)
     observer.sent(1000)
     observer.resent()
@@ -241,7 +242,7 @@ def test_a_stream_is_not_kept() -> None:
     ],
 )
 def test_what_the_transport_raises_names_the_outcome(error: httpx.TransportError, outcome: Outcome) -> None:
-    observer = Observer(Timeline(index=0), APIS["chat"])
+    observer = Observer(Timeline(index=0), APIS["chat"], Gauge())
     timeline = finish(observer, error)
     assert (timeline.outcome, timeline.error) == (outcome, str(error))
     assert timeline.end_ns is None

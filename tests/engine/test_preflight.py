@@ -11,13 +11,21 @@ from typing import Any
 import pytest
 
 from fluxperf.engine import preflight
-from fluxperf.engine.pool import Address
-from fluxperf.engine.preflight import find_address, list_models
+from fluxperf.engine.connection import Address
+from fluxperf.engine.dial import Route
+from fluxperf.engine.preflight import Found, Wishes, find_route, list_models
+from fluxperf.engine.tls import Trust
 from fluxperf.errors import ServerUnreachable
 from tests.engine.scripted import has_ipv6, response
 
 PATIENCE_S = 10
 IPV4, IPV6 = "127.0.0.1", "::1"
+PLAIN = Found(Route(Address(socket.AF_INET, (IPV4, 0))), "1.1", None)
+
+
+def find_address(url: str) -> Address:
+    """Where the server is."""
+    return find_route(url, Wishes()).route.address
 
 
 @contextlib.contextmanager
@@ -172,7 +180,7 @@ def listing(value: object) -> bytes:
 
 
 def ask(visit: Visit, path: str = "/v1/chat/completions", **headers: str) -> list[str] | None:
-    return list_models(f"http://127.0.0.1:{visit.port}{path}", headers)
+    return list_models(f"http://127.0.0.1:{visit.port}{path}", headers, PLAIN, Trust())
 
 
 @pytest.mark.parametrize(
@@ -219,7 +227,7 @@ def test_any_other_answer_is_no_list(answer: bytes) -> None:
 
 def test_a_server_that_is_not_there_has_no_list() -> None:
     with closed_port() as port:
-        assert list_models(f"http://127.0.0.1:{port}/v1/chat/completions", {}) is None
+        assert list_models(f"http://127.0.0.1:{port}/v1/chat/completions", {}, PLAIN, Trust()) is None
 
 
 @pytest.mark.parametrize(

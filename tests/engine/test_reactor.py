@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluxperf.clock import StampClock, kernel_stamps_work, now_ns, stamp_receives
-from fluxperf.engine.reactor import SENDS_BETWEEN_DRAINS, WAKE_UPS_BETWEEN_DRAINS, Reactor
+from fluxperf.engine.reactor import POLLED_AT_ONCE, SENDS_BETWEEN_DRAINS, WAKE_UPS_BETWEEN_DRAINS, Reactor
 from fluxperf.engine.timers import Timer, Timers
 from fluxperf.units import NS_PER_MS, NS_PER_S
 from tests.engine.scripted import in_trio, until
@@ -34,16 +34,27 @@ BROKEN = [("fail", errno.ECONNRESET), ("receive", b"")]
 
 
 class Line:
-    """A channel that writes down what it is told; `on_sent` and `on_receive` let a test join in."""
+    """A channel that writes down what it is told; `on_sent` and `on_receive` let a test join in.
+
+    It does not want to send any longer what is in `unwanted`, and what it seals is marked with `mark`.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self.unwanted: set[object] = set()
+        self.mark = b""
         self.heard: list[tuple[str, object, int]] = []
         self.on_sent: Callable[[], object] = lambda: None
         self.on_receive: Callable[[bytes], object] = lambda data: None
 
-    def sent(self, at_ns: int) -> None:
-        self.heard.append(("sent", None, at_ns))
+    def wants(self, parcel: object) -> bool:
+        return parcel not in self.unwanted
+
+    def seal(self, data: bytes) -> bytes:
+        return self.mark + data
+
+    def sent(self, parcel: object, at_ns: int) -> None:
+        self.heard.append(("sent", parcel, at_ns))
         self.on_sent()
 
     def receive(self, data: bytes, at_ns: int) -> None:
@@ -130,7 +141,8 @@ async def test_a_kernel_stamp_is_of_the_arrival_and_not_of_the_read() -> None:
             await until(lambda: bool(line.heard))
         assert line.told == [("receive", b"hello")]
         assert before_ns - OFFSET_ERROR_NS <= line.stamp("receive") <= reading_ns
-        assert (reactor.reads, reactor.voided_stamps) == (1, 0)
+        audit = reactor.gauge.take()
+        assert (audit.reads, audit.voided_stamps, audit.unstamped_reads) == (1, 0, 0)
 
 
 @stamping
@@ -165,7 +177,8 @@ async def test_a_step_of_the_wall_clock_voids_the_stamps_of_its_batch() -> None:
         async with running(reactor, line):
             await until(lambda: bool(line.heard))
         assert reading_ns <= line.stamp("receive") <= now_ns()
-        assert (reactor.reads, reactor.voided_stamps) == (1, 1)
+        audit = reactor.gauge.take()
+        assert (audit.reads, audit.voided_stamps, audit.unstamped_reads) == (1, 1, 0)
 
 
 @pytest.mark.parametrize("pair", [local_pair, unstamped_pair])
@@ -177,7 +190,8 @@ async def test_without_a_kernel_stamp_it_is_the_time_of_the_read(pair: MakePair)
         async with running(Reactor(), line) as reactor:
             await until(lambda: bool(line.heard))
         assert reading_ns <= line.stamp("receive") <= now_ns()
-        assert (reactor.reads, reactor.voided_stamps) == (1, 0)
+        audit = reactor.gauge.take()
+        assert (audit.reads, audit.voided_stamps, audit.unstamped_reads) == (1, 0, 1)
 
 
 @in_trio
@@ -193,7 +207,7 @@ async def test_sent_is_before_the_first_byte_is_written() -> None:
         line.sock = watched
         async with running(Reactor(), line) as reactor:
             asked_ns = now_ns()
-            reactor.send(line, b"hello")
+            reactor.send(line, b"hello", None)
             await until(lambda: bool(line.heard))
         assert asked_ns <= line.stamp("sent") <= watched.writing_ns
         assert peer.recv(100) == b"hello"
@@ -257,7 +271,7 @@ async def test_what_arrived_is_handed_out_before_timers_that_are_due() -> None:
 async def test_a_forgotten_channel_hears_nothing() -> None:
     with local_pair() as (line, peer):
         async with running(Reactor(), line) as reactor:
-            reactor.send(line, b"dropped")
+            reactor.send(line, b"dropped", None)
             reactor.forget(line)
             reactor.forget(line)
             peer.send(b"unheard")
@@ -274,7 +288,7 @@ async def test_a_forgotten_channel_hears_nothing() -> None:
 async def test_what_was_to_be_sent_does_not_go_to_the_next_socket_of_that_number(begun: bool) -> None:
     with tcp_pair() as (gone, _), tcp_pair() as (line, peer):
         async with running(Reactor(), gone) as reactor:
-            reactor.send(gone, BIG)
+            reactor.send(gone, BIG, None)
             if begun:
                 await until(lambda: reactor.is_sending(gone))
             reactor.forget(gone)
@@ -285,7 +299,7 @@ async def test_what_was_to_be_sent_does_not_go_to_the_next_socket_of_that_number
                 line.sock = same_number
                 reactor.watch(line)
                 assert not reactor.is_sending(line)
-                reactor.send(line, b"for you")
+                reactor.send(line, b"for you", None)
                 await until(lambda: bool(line.heard))
                 reactor.forget(line)
         assert peer.recv(100) == b"for you"
@@ -298,8 +312,8 @@ async def test_what_was_to_be_sent_does_not_go_to_the_next_socket_of_that_number
 async def test_what_a_slow_peer_does_not_take_at_once_arrives_in_order() -> None:
     with tcp_pair() as (line, peer), tcp_pair() as (other_line, other_peer):
         async with running(Reactor(), line, other_line) as reactor:
-            reactor.send(line, BIG)
-            reactor.send(other_line, BIG[::-1])
+            reactor.send(line, BIG, None)
+            reactor.send(other_line, BIG[::-1], None)
             await until(lambda: reactor.is_sending(line) and reactor.is_sending(other_line))
             for sock, expected in ((peer, BIG), (other_peer, BIG[::-1])):
                 assert await read_slowly(sock, len(expected)) == expected
@@ -322,7 +336,7 @@ async def read_slowly(sock: socket.socket, size: int) -> bytes:
 async def test_a_peer_that_answers_while_it_is_sent_to_is_heard() -> None:
     with tcp_pair() as (line, peer):
         async with running(Reactor(), line) as reactor:
-            reactor.send(line, BIG)
+            reactor.send(line, BIG, None)
             await until(lambda: reactor.is_sending(line))
             peer.send(b"413 too large")
             await until(lambda: len(line.heard) == 2)
@@ -340,7 +354,7 @@ async def test_a_peer_that_answered_and_closed_before_it_was_sent_to_is_heard() 
         peer.send(b"408 too late")
         peer.close()
         reactor = Reactor()
-        reactor.send(line, b"hello")
+        reactor.send(line, b"hello", None)
         async with running(reactor, line):
             await until(lambda: len(line.heard) >= 3)
         assert line.told[:2] == [("sent", None), ("receive", b"408 too late")]
@@ -353,7 +367,7 @@ async def test_held_sends_wait_for_the_release() -> None:
         async with running(Reactor(), line, ear) as reactor:
             reactor.hold()
             for number in range(3):
-                reactor.send(line, b"%d" % number)
+                reactor.send(line, b"%d" % number, None)
             for _ in range(WAKE_UPS_BETWEEN_DRAINS * 3):
                 reactor.wake(trio.Event())
             ear_peer.send(b"x")
@@ -376,7 +390,7 @@ async def test_while_it_holds_it_rests() -> None:
     with local_pair() as (line, _):
         async with running(Reactor(), line) as reactor:
             reactor.hold()
-            reactor.send(line, b"x")
+            reactor.send(line, b"x", None)
             await a_turn(reactor)
             steps = Steps()
             trio.lowlevel.add_instrument(steps)
@@ -391,7 +405,7 @@ async def test_a_timer_may_release() -> None:
     with local_pair() as (line, _):
         async with running(Reactor(), line) as reactor:
             reactor.hold()
-            reactor.send(line, b"x")
+            reactor.send(line, b"x", None)
             reactor.call_at(now_ns(), reactor.release)
             await until(lambda: bool(line.heard))
 
@@ -411,7 +425,7 @@ async def test_only_so_many_sends_go_between_two_drains() -> None:
         async with running(Reactor(), line, ear) as reactor:
             reactor.hold()
             for _ in range(SENDS_BETWEEN_DRAINS * 3 + 1):
-                reactor.send(line, b"x")
+                reactor.send(line, b"x", None)
             reactor.release()
             await until(lambda: order.count("drained") == 4)
     assert runs(order, "sent") == [SENDS_BETWEEN_DRAINS] * 3 + [1]
@@ -440,6 +454,199 @@ async def test_only_so_many_tasks_wake_between_two_drains() -> None:
 def runs(order: list[str], name: str) -> list[int]:
     """How often the name stands in a row, each time."""
     return [len(list(run)) for found, run in groupby(order) if found == name]
+
+
+@in_trio
+async def test_what_is_not_wanted_any_more_is_not_sent() -> None:
+    with local_pair() as (line, peer):
+        async with running(Reactor(), line) as reactor:
+            reactor.hold()
+            for number in range(5):
+                reactor.send(line, b"%d" % number, number)
+            line.unwanted = {0, 2, 4}
+            reactor.release()
+            await until(lambda: reactor.queued == 0)
+        assert line.told == [("sent", 1), ("sent", 3)]
+        assert peer.recv(100) == b"13"
+
+
+@in_trio
+async def test_what_is_sent_is_sealed_and_what_is_written_is_not() -> None:
+    with local_pair() as (line, peer):
+        line.mark = b"sealed "
+        async with running(Reactor(), line) as reactor:
+            reactor.send(line, b"request;", "parcel")
+            await until(lambda: bool(line.heard))
+            reactor.write(line, b"as it stands")
+        assert line.told == [("sent", "parcel")]
+        assert peer.recv(100) == b"sealed request;as it stands"
+
+
+@in_trio
+async def test_writing_goes_ahead_of_what_is_queued_and_is_not_held_back() -> None:
+    with local_pair() as (line, peer):
+        async with running(Reactor(), line) as reactor:
+            reactor.hold()
+            reactor.send(line, b"request", None)
+            await a_turn(reactor)
+            reactor.write(line, b"window update, ")
+            assert peer.recv(100) == b"window update, "
+            reactor.release()
+            await until(lambda: bool(line.heard))
+        assert peer.recv(100) == b"request"
+
+
+@in_trio
+async def test_what_is_written_while_a_socket_takes_no_more_keeps_its_order() -> None:
+    """A large request, a window update, another request: frames of one connection must not be mixed up."""
+    with tcp_pair() as (line, peer):
+        async with running(Reactor(), line) as reactor:
+            reactor.send(line, BIG, 1)
+            await until(lambda: reactor.is_sending(line))
+            reactor.write(line, b"one")
+            reactor.send(line, b"two", 2)
+            await until(lambda: reactor.queued == 0)
+            reactor.write(line, b"three")
+            assert reactor.is_sending(line)
+            assert await read_slowly(peer, len(BIG) + 11) == BIG + b"onetwothree"
+            assert not reactor.is_sending(line)
+        assert line.told == [("sent", 1), ("sent", 2)]
+
+
+# How well it keeps up.
+
+
+@in_trio
+async def test_how_late_a_request_goes_out_is_from_when_it_was_due() -> None:
+    with local_pair() as (line, _):
+        async with running(Reactor(), line) as reactor:
+            reactor.hold()
+            reactor.send(line, b"first wave", None)
+            due_ns = now_ns()
+            spin(due_ns + NS_PER_MS)
+            reactor.release(due_ns)
+            await until(lambda: len(line.heard) == 1)
+            late_ns = line.heard[0][2] - due_ns
+            audit = reactor.gauge.take()
+            assert (audit.send_lag.count, audit.send_lag.max) == (1, late_ns)
+            assert late_ns >= NS_PER_MS
+            queued_ns = now_ns()
+            reactor.send(line, b"later", None)
+            await until(lambda: len(line.heard) == 2)
+            assert 0 <= (reactor.gauge.take().send_lag.max or 0) <= line.heard[1][2] - queued_ns
+
+
+def spin(until_ns: int) -> None:
+    """Keeps the reactor from reading."""
+    while now_ns() < until_ns:
+        pass
+
+
+@stamping
+@in_trio
+async def test_how_long_something_lay_unread_is_from_the_stamp_of_the_kernel() -> None:
+    with tcp_pair() as (line, peer), tcp_pair() as (other, other_peer):
+        async with running(Reactor(), line, other) as reactor:
+            await a_turn(reactor)
+            reactor.gauge.take()
+            peer.send(b"hello")
+            sent_ns = now_ns()
+            spin(sent_ns + NS_PER_MS)
+            other_peer.send(b"hello")
+            await until(lambda: bool(line.heard and other.heard))
+            lag = reactor.gauge.take().receive_lag
+        assert lag.max is not None
+        assert lag.max >= NS_PER_MS - OFFSET_ERROR_NS
+
+
+def counting(reactor: Reactor, line: Line) -> None:
+    """Each letter that the line hears is an output event; a capital one is the first of its answer."""
+
+    def count(data: bytes) -> None:
+        reactor.gauge.outputs += len(data)
+        reactor.gauge.firsts += sum(bytes([byte]).isupper() for byte in data)
+
+    line.on_receive = count
+
+
+@stamping
+@in_trio
+async def test_an_event_that_came_alone_is_not_late_however_late_it_is_read() -> None:
+    with tcp_pair() as (line, peer):
+        async with running(Reactor(), line) as reactor:
+            counting(reactor, line)
+            for number, letter in enumerate([b"A", b"b", b"c"], start=1):
+                peer.send(letter)
+                spin(now_ns() + NS_PER_MS)
+                await until(lambda: len(line.heard) == number)  # noqa: B023
+            audit = reactor.gauge.take()
+    assert (audit.stamp_slack.count, audit.stamp_slack.max) == (3, 0)
+    assert (audit.first_stamp_slack.count, audit.first_stamp_slack.max) == (1, 0)
+    assert audit.shared_reads == 0
+
+
+@stamping
+@pytest.mark.parametrize("count", [1, POLLED_AT_ONCE + 6])
+@pytest.mark.parametrize("patient", [True, False])
+@in_trio
+async def test_of_events_that_share_a_read_the_slack_is_at_least_how_late_they_are(count: int, patient: bool) -> None:
+    """The first came a millisecond before the second, whose stamp both have; the slack must not be less."""
+    reactor = Reactor()
+    reactor.patient = patient
+    with ExitStack() as stack:
+        pairs = [stack.enter_context(tcp_pair()) for _ in range(count)]
+        async with running(reactor, *(line for line, _ in pairs)):
+            await a_turn(reactor)
+            reactor.gauge.take()
+            for line, peer in pairs:
+                counting(reactor, line)
+                peer.send(b"A")
+            spin(now_ns() + NS_PER_MS)
+            for _, peer in pairs:
+                peer.send(b"b")
+            await until(lambda: all(line.heard for line, _ in pairs))
+        assert {line.told[0] for line, _ in pairs} == {("receive", b"Ab")}
+        audit = reactor.gauge.take()
+    assert audit.shared_reads == count
+    assert audit.stamp_slack.count == 2 * count
+    assert audit.stamp_slack.count_above(NS_PER_MS - OFFSET_ERROR_NS) == count
+    assert audit.first_stamp_slack.count_above(NS_PER_MS - OFFSET_ERROR_NS) == count
+
+
+@in_trio
+async def test_without_stamps_of_the_kernel_each_event_may_be_as_late_as_its_read() -> None:
+    with local_pair() as (line, peer):
+        async with running(Reactor(), line) as reactor:
+            counting(reactor, line)
+            await a_turn(reactor)
+            reactor.gauge.take()
+            peer.send(b"A")
+            spin(now_ns() + NS_PER_MS)
+            await until(lambda: bool(line.heard))
+            audit = reactor.gauge.take()
+    assert (audit.stamp_slack.count, audit.first_stamp_slack.count) == (1, 1)
+    assert (audit.stamp_slack.min or 0) >= NS_PER_MS
+
+
+@stamping
+@in_trio
+async def test_the_end_of_a_connection_is_no_read_without_a_stamp() -> None:
+    with tcp_pair() as (line, peer):
+        peer.close()
+        async with running(Reactor(), line) as reactor:
+            await until(lambda: bool(line.heard))
+            audit = reactor.gauge.take()
+    assert (audit.unstamped_reads, audit.voided_stamps) == (0, 0)
+
+
+@in_trio
+async def test_standing_still_is_noticed_though_nothing_comes() -> None:
+    async with running(Reactor()) as reactor:
+        await a_turn(reactor)
+        reactor.attention.take()
+        spin(now_ns() + 2 * NS_PER_MS)
+        await a_turn(reactor)
+        assert (reactor.attention.take().max or 0) >= 2 * NS_PER_MS
 
 
 # Timers.

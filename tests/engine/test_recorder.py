@@ -9,6 +9,7 @@ import pytest
 
 from fluxperf.api import APIS
 from fluxperf.engine.board import Board, Column
+from fluxperf.engine.gauge import Gauge
 from fluxperf.engine.observer import GAPS_AT_ONCE, Observer, Transcript
 from fluxperf.engine.recorder import Recorder, transcript_line
 from fluxperf.model import Constraint, Outcome, Slo
@@ -22,7 +23,7 @@ COUNTED = (Column.DONE, Column.SUCCEEDED, Column.FAILED, Column.OUTPUT_TOKENS, C
 
 def answered(*events: bytes, status: int = 200, index: int = 0, transcript: Transcript | None = None) -> Observer:
     """An observer of an answer that is over: sent at 1000, an event each 1000 from 3000 on."""
-    observer = Observer(Timeline(index=index, session_id="a", worker=WORKER), APIS["chat"], transcript)
+    observer = Observer(Timeline(index=index, session_id="a", worker=WORKER), APIS["chat"], Gauge(), transcript)
     observer.opened(0, 0)
     observer.sent(1000)
     observer.head(status, [(b"content-type", b"text/event-stream")], 2000)
@@ -111,7 +112,7 @@ def test_a_line_of_a_transcript() -> None:
 
 
 def test_a_line_of_a_transcript_of_a_failure_has_what_there_is() -> None:
-    observer = Observer(Timeline(index=0), APIS["chat"], Transcript())
+    observer = Observer(Timeline(index=0), APIS["chat"], Gauge(), Transcript())
     line = json.loads(transcript_line(observer, b"{}"))
     assert (line["outcome"], line["text"], line["events_ns"]) == ("cut_off", "", [])
 

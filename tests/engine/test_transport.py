@@ -9,12 +9,15 @@ import httpx
 import pytest
 import trio
 
+from fluxperf.engine import dial as dial_module
 from fluxperf.engine import pool as pool_module
 from fluxperf.engine import transport as transport_module
-from fluxperf.engine.http1 import IDLE_LIMIT_NS
-from fluxperf.engine.pool import LOST_TO_STOP_REUSE, Address, Connection, Pool
+from fluxperf.engine.connection import Address, Connection
+from fluxperf.engine.dial import Route
+from fluxperf.engine.http1 import IDLE_LIMIT_NS, encode_request
+from fluxperf.engine.pool import LOST_TO_STOP_REUSE, Pool
 from fluxperf.engine.reactor import WAKE_UPS_BETWEEN_DRAINS, Reactor
-from fluxperf.engine.transport import Transport, encode_request
+from fluxperf.engine.transport import Transport, make_request
 from fluxperf.units import NS_PER_MS, NS_PER_S
 from tests.engine.scripted import (
     STREAM_HEAD,
@@ -67,16 +70,6 @@ def connects(notes: Notes) -> list[bool]:
     return [connect_ns > 0 for _, connect_ns in notes.told("opened")]
 
 
-def idle(pool: Pool) -> list[Connection]:
-    """The idle connections, the one that is used next first."""
-    connections = []
-    while (connection := pool.take()) is not None:
-        connections.append(connection)
-    for connection in reversed(connections):
-        pool.give(connection)
-    return connections
-
-
 def count(kind: type) -> int:
     return sum(type(thing) is kind for thing in gc.get_objects())
 
@@ -90,7 +83,7 @@ async def test_requests_one_after_the_other_share_a_connection() -> None:
         told = [await ask(there) for _ in range(5)]
         assert [connects(notes) for notes in told] == [[True], [False], [False], [False], [False]]
         assert all(notes.names == ["opened", "sent", "head", "body", "end"] for notes in told)
-        assert (there.server.connections, there.pool.opened, len(idle(there.pool))) == (1, 1, 1)
+        assert (there.server.connections, there.pool.opened, len(there.pool.idle)) == (1, 1, 1)
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6")
@@ -111,9 +104,9 @@ async def test_requests_at_once_have_a_connection_each_and_the_last_used_serves_
         async with trio.open_nursery() as nursery:
             for _ in range(3):
                 nursery.start_soon(ask, there)
-        first, *others = idle(there.pool)
+        first, *others = there.pool.idle
         await ask(there)
-        assert idle(there.pool) == [first, *others]
+        assert there.pool.idle == [first, *others]
         assert there.server.connections == 3
 
 
@@ -121,7 +114,7 @@ async def test_requests_at_once_have_a_connection_each_and_the_last_used_serves_
 async def test_a_connection_that_idled_too_long_is_not_used() -> None:
     async with loopback(replying(OK)) as there:
         await ask(there)
-        (connection,) = idle(there.pool)
+        (connection,) = there.pool.idle
         connection.idle_since_ns -= IDLE_LIMIT_NS
         assert connects(await ask(there)) == [True]
         assert connection.sock.fileno() == -1
@@ -132,7 +125,7 @@ async def test_a_connection_that_idled_too_long_is_not_used() -> None:
 async def test_the_keep_alive_timeout_of_the_server_is_the_limit() -> None:
     async with loopback(replying(response(b"", "Keep-Alive: timeout=2"))) as there:
         await ask(there)
-        (connection,) = idle(there.pool)
+        (connection,) = there.pool.idle
         connection.idle_since_ns -= IDLE_LIMIT_NS // 4
         assert connects(await ask(there)) == [True]
 
@@ -177,10 +170,10 @@ async def test_a_connection_that_the_server_closes_while_idle_is_dropped() -> No
 
     async with loopback(answer_once) as there:
         await ask(there)
-        (connection,) = idle(there.pool)
+        (connection,) = there.pool.idle
         idled.set()
         await until(lambda: connection.sock.fileno() == -1)
-        assert idle(there.pool) == []
+        assert there.pool.idle == []
         again = await ask(there)
         assert (connects(again), again.names.count("resent")) == ([True], 0)
 
@@ -195,7 +188,7 @@ async def test_a_connection_on_which_something_comes_unasked_is_dropped() -> Non
     async with loopback(talk_on) as there:
         await ask(there)
         await until(lambda: there.server.open_connections == 0)
-        assert idle(there.pool) == []
+        assert there.pool.idle == []
 
 
 @in_trio
@@ -208,7 +201,7 @@ async def test_an_answer_that_comes_before_the_request_has_gone_out_spoils_the_c
     async with loopback(refuse_early) as there:
         answer = await there.http.post(there.server.url, content=BIG)
         assert (answer.status_code, answer.text) == (413, "too large")
-        assert idle(there.pool) == []
+        assert there.pool.idle == []
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["close", "reset"])
@@ -230,7 +223,7 @@ async def test_a_large_request_arrives_whole() -> None:
     async with loopback(replying(OK)) as there:
         await there.http.post(there.server.url, content=BIG)
         assert there.server.requests[0].body == BIG
-        assert len(idle(there.pool)) == 1
+        assert len(there.pool.idle) == 1
 
 
 # The keep-alive race.
@@ -281,7 +274,7 @@ async def test_a_fresh_connection_that_breaks_is_the_failure_of_the_server(reset
         with pytest.raises(httpx.ReadError, match="reset the connection" if reset else "before the response began"):
             await there.get()
         assert len(there.server.requests) == 1
-        assert idle(there.pool) == []
+        assert there.pool.idle == []
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["close", "reset"])
@@ -309,12 +302,30 @@ async def test_nothing_is_sent_a_third_time() -> None:
 
 
 @in_trio
+async def test_nothing_is_sent_a_third_time_though_there_are_more_idle_connections() -> None:
+    async def script(peer: Peer) -> None:
+        await until(lambda: peer.server.connections == 3)
+        await closing_at(2, reset=True)(peer)
+
+    async with loopback(script) as there:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ask, there)
+        assert len(there.pool.idle) == 3
+        notes = Notes()
+        with pytest.raises(httpx.ReadError, match="reset the connection"):
+            await there.get(sink=notes)
+        assert notes.names == ["opened", "sent", "resent", "opened", "sent"]
+        assert len(there.server.requests) == 5
+
+
+@in_trio
 async def test_a_server_that_closes_after_each_answer_is_found_out() -> None:
     async with loopback(closing_at(2, reset=False)) as there:
         told = [await ask(there) for _ in range(10)]
         resent = [notes.names.count("resent") for notes in told]
         assert resent == [0] + [1] * LOST_TO_STOP_REUSE + [0] * (9 - LOST_TO_STOP_REUSE)
-        assert idle(there.pool) == []
+        assert there.pool.idle == []
         assert there.server.connections == 10
 
 
@@ -327,7 +338,7 @@ async def test_a_request_that_takes_too_long_fails_and_its_connection_goes() -> 
         with pytest.raises(httpx.ReadTimeout, match=r"within 0\.001 s"):
             await there.get(timeout_ns=NS_PER_MS)
         await until(lambda: there.server.open_connections == 0)
-        assert idle(there.pool) == []
+        assert there.pool.idle == []
 
 
 @in_trio
@@ -373,7 +384,7 @@ async def test_a_cancelled_request_takes_its_connection_with_it() -> None:
                 scope.cancel()
         assert scope.cancelled_caught
         await until(lambda: there.server.open_connections == 0)
-        assert idle(there.pool) == []
+        assert there.pool.idle == []
 
 
 @in_trio
@@ -423,7 +434,7 @@ async def test_a_refused_connection_is_named() -> None:
     async with loopback(stall) as there:
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))
-            pool = Pool(there.reactor, Address(socket.AF_INET, closed.getsockname()), kernel_stamps=False)
+            pool = Pool(there.reactor, Route(Address(socket.AF_INET, closed.getsockname())), kernel_stamps=False)
             async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:
                 with pytest.raises(httpx.ConnectError, match="connection refused"):
                     await http.get("http://127.0.0.1/")
@@ -435,19 +446,19 @@ async def test_a_refused_connection_is_named() -> None:
 @in_trio
 async def test_a_connection_that_the_kernel_gives_up_is_no_timeout_of_the_request() -> None:
     class Unreachable(Pool):
-        async def open(self) -> Connection:
+        async def acquire(self) -> tuple[Connection, int, int]:
             raise OSError(errno.ETIMEDOUT, "Connection timed out")
 
     async with loopback(stall) as there:
-        pool = Unreachable(there.reactor, there.server.address, kernel_stamps=False)
+        pool = Unreachable(there.reactor, Route(there.server.address), kernel_stamps=False)
         async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:
-            with pytest.raises(httpx.ConnectError, match="timed out"):
+            with pytest.raises(httpx.ConnectError, match="no answer in time"):
                 await http.get("http://127.0.0.1/")
 
 
 @in_trio
 async def test_a_server_that_does_not_take_connections_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (pool_module, transport_module):
+    for module in (dial_module, pool_module, transport_module):
         monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.01)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as stack:
         address = full.getsockname()
@@ -456,7 +467,7 @@ async def test_a_server_that_does_not_take_connections_is_given_up(monkeypatch: 
             waiting.setblocking(False)
             waiting.connect_ex(address)
         async with loopback(stall) as there:
-            pool = Pool(there.reactor, Address(socket.AF_INET, address), kernel_stamps=False)
+            pool = Pool(there.reactor, Route(Address(socket.AF_INET, address)), kernel_stamps=False)
             async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:
                 with pytest.raises(httpx.ConnectTimeout, match=r"within 0\.01 s"):
                     await http.get("http://127.0.0.1/")
@@ -488,7 +499,7 @@ async def test_without_a_sink_the_answer_can_be_read() -> None:
 async def test_without_a_sink_the_answer_is_bounded() -> None:
     async with loopback(replying(response(BIG))) as there:
         assert (await there.get()).content == BIG[: 1 << 20]
-        assert len(idle(there.pool)) == 1
+        assert len(there.pool.idle) == 1
 
 
 @in_trio
@@ -499,7 +510,7 @@ async def test_an_answer_that_the_end_of_the_connection_ends() -> None:
 
     async with loopback(answer) as there:
         assert (await there.get()).text == "hello there"
-        assert idle(there.pool) == []
+        assert there.pool.idle == []
 
 
 # The pool.
@@ -509,14 +520,14 @@ async def test_an_answer_that_the_end_of_the_connection_ends() -> None:
 async def test_warming_opens_what_is_missing_and_renews_what_is_stale() -> None:
     async with loopback(replying(OK)) as there:
         await there.pool.warm(70)
-        assert (there.pool.opened, len(idle(there.pool))) == (70, 70)
+        assert (there.pool.opened, len(there.pool.idle)) == (70, 70)
         await there.pool.warm(70)
         assert there.pool.opened == 70
-        stale = idle(there.pool)[:5]
+        stale = there.pool.idle[:5]
         for connection in stale:
             connection.idle_since_ns -= IDLE_LIMIT_NS // 2
         await there.pool.warm(71)
-        assert (there.pool.opened, len(idle(there.pool))) == (76, 71)
+        assert (there.pool.opened, len(there.pool.idle)) == (76, 71)
         assert {connection.sock.fileno() for connection in stale} == {-1}
         assert connects(await ask(there)) == [False]
 
@@ -535,7 +546,7 @@ async def test_the_pool_holds_the_idle_connections_and_nothing_else() -> None:
         before = count(Connection)
         for _ in range(50):
             await ask(there)
-            (connection,) = idle(there.pool)
+            (connection,) = there.pool.idle
             connection.idle_since_ns -= IDLE_LIMIT_NS
             del connection
         assert there.pool.opened == 50
@@ -549,7 +560,7 @@ def test_a_request_on_the_wire() -> None:
     request = httpx.Request(
         "POST", "http://host:8000/v1/ch%C3%A4t?key=a%20b", headers={"X-One": "1", "x-two": "2"}, content=b"{}"
     )
-    assert encode_request(request, b"{}") == (
+    assert encode_request(make_request(request, b"{}")) == (
         b"POST /v1/ch%C3%A4t?key=a%20b HTTP/1.1\r\n"
         b"Host: host:8000\r\nX-One: 1\r\nx-two: 2\r\nContent-Length: 2\r\n\r\n{}"
     )
@@ -562,7 +573,7 @@ def test_an_address_is_shown_as_in_a_url() -> None:
 
 def test_a_pool_needs_no_server_until_it_opens() -> None:
     reactor = Reactor()
-    pool = Pool(reactor, Address(socket.AF_INET, ("127.0.0.1", 1)), kernel_stamps=True)
+    pool = Pool(reactor, Route(Address(socket.AF_INET, ("127.0.0.1", 1))), kernel_stamps=True)
     assert pool.take() is None
     pool.close()
     reactor.close()

@@ -16,6 +16,7 @@ from fluxperf.api import APIS
 from fluxperf.clock import now_ns
 from fluxperf.engine.board import Board, Column
 from fluxperf.engine.bodies import BodyWriter, Prepared, Tickets
+from fluxperf.engine.dial import Route
 from fluxperf.engine.exchange import make_template
 from fluxperf.engine.worker import Client, RoundOrder, Shared, Worker, open_worker
 from fluxperf.model import Outcome
@@ -96,7 +97,7 @@ def plan(tmp_path: Path) -> Iterator[PlanRound]:
 
 def client_of(server: Server, **changes: Any) -> Client:
     template = make_template(server.url, {"content-type": "application/json"}, 60 * NS_PER_S)
-    return replace(Client(template, server.address, APIS["chat"], kernel_stamps=True), **changes)
+    return replace(Client(template, Route(server.address), APIS["chat"], kernel_stamps=True), **changes)
 
 
 async def at_once() -> int:
@@ -114,7 +115,7 @@ async def run(planned: Round, script: Script, **changes: Any) -> tuple[Server, T
     """Runs the round from beginning to end."""
     async with working(planned, script, **changes) as (server, worker):
         await worker.warm(planned.order.lanes)
-        tally = await worker.run_round(planned.order, at_once)
+        tally, _ = await worker.run_round(planned.order, at_once)
     return server, tally
 
 
@@ -265,15 +266,16 @@ async def test_a_start_that_is_past_lets_go_at_once(plan: PlanRound) -> None:
 async def test_connections_are_opened_before_the_round_and_kept_for_the_next(plan: PlanRound) -> None:
     planned = plan(8, 4)
     async with working(planned, replying(ANSWER)) as (server, worker):
-        for _ in range(2):
+        for opened in (4, 0):
             planned.lay_out()
             await worker.warm(4)
-            assert worker.opened == 4
-            await worker.run_round(planned.order, at_once)
+            await until(lambda: server.connections == 4)
+            _, audit = await worker.run_round(planned.order, at_once)
             assert [row.connect_ns for row in planned.rows()] == [0] * 8
-        assert (worker.opened, server.connections) == (4, 4)
-        assert worker.reads >= 16
-        assert worker.voided_stamps == 0
+            assert (audit.opened, audit.reopened) == (opened, 0)
+            assert audit.reads >= 8
+            assert (audit.voided_stamps, audit.unstamped_reads) == (0, 0)
+        assert server.connections == 4
 
 
 @in_trio
@@ -331,9 +333,9 @@ async def test_a_stop_cuts_off_what_is_in_flight(plan: PlanRound) -> None:
 
     async with working(planned, answer_three) as (server, worker), trio.open_nursery() as nursery:
         nursery.start_soon(stop, worker)
-        tally = await worker.run_round(planned.order, at_once)
+        tally, _ = await worker.run_round(planned.order, at_once)
     assert Counter(planned.outcomes()) == tally.outcomes == {Outcome.OK: 3, Outcome.CUT_OFF: 2}
-    assert len(planned.shared.tickets.drawn()) == len(server.requests) == 5
+    assert len([*planned.shared.tickets.drawn()]) == len(server.requests) == 5
     assert all(row.sent_ns is not None and row.done_ns is not None for row in planned.rows())
 
 

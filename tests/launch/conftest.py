@@ -15,7 +15,7 @@ from fluxperf.clock import now_ns
 from fluxperf.engine.board import Board, Column
 from fluxperf.engine.bodies import BodyWriter, Prepared, Tickets
 from fluxperf.engine.exchange import make_template
-from fluxperf.engine.preflight import find_address
+from fluxperf.engine.preflight import Wishes, find_route
 from fluxperf.engine.worker import Client, RoundOrder, Shared
 from fluxperf.launch.fork import Watch
 from fluxperf.model import Timeline
@@ -71,7 +71,7 @@ class Ground:
 
     def left(self) -> int:
         """How many tickets nobody has drawn."""
-        return len(self.quick) + len(self.endless) - len(self.shared.tickets.drawn())
+        return len(self.quick) + len(self.endless) - len([*self.shared.tickets.drawn()])
 
 
 @pytest.fixture(scope="session")
@@ -101,7 +101,7 @@ def ground(mock_url: str, alone: None, tmp_path: Path, wake_fd: int) -> Iterator
     api = APIS["chat"]
     client = Client(
         template=make_template(mock_url, {"content-type": "application/json"}, TIMEOUT_NS),
-        address=find_address(mock_url),
+        route=find_route(mock_url, Wishes()).route,
         api=api,
         kernel_stamps=False,
     )

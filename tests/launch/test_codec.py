@@ -7,7 +7,7 @@ import pytest
 
 from fluxperf.errors import RunFailed
 from fluxperf.launch.codec import SCHEMA, WorkerReport, decode_report, encode_report
-from fluxperf.model import Constraint, Outcome, Slo, Timeline
+from fluxperf.model import Audit, Constraint, Outcome, Slo, Timeline
 from fluxperf.tally import Tally
 
 SLO = Slo((Constraint("ttft_ms", below=5),))
@@ -36,11 +36,13 @@ def tally_of_three() -> Tally:
 
 
 def test_a_report_comes_back_as_it_was() -> None:
-    report = WorkerReport(worker=3, tally=tally_of_three(), reads=4, voided_stamps=5, opened=6, cpu_ns=7)
+    audit = Audit(reads=4, voided_stamps=5, opened=6, cpu_ns=7)
+    audit.receive_lag.record(8)
+    report = WorkerReport(worker=3, tally=tally_of_three(), audit=audit)
     found = decode_report(encode_report(report), SLO)
     assert found.tally.to_state() == report.tally.to_state()
     assert found.tally.slo == SLO
-    assert (found.worker, found.reads, found.voided_stamps, found.opened, found.cpu_ns) == (3, 4, 5, 6, 7)
+    assert (found.worker, found.audit) == (3, audit)
 
 
 def test_decoded_tallies_still_merge() -> None:
@@ -51,7 +53,7 @@ def test_decoded_tallies_still_merge() -> None:
     assert merged.missed == {"ttft_ms": 2}
 
 
-@pytest.mark.parametrize("state", [{"schema": "fluxperf.worker_report/2"}, {"worker": 0}, [SCHEMA], None])
+@pytest.mark.parametrize("state", [{"schema": "fluxperf.worker_report/1"}, {"worker": 0}, [SCHEMA], None])
 def test_any_other_schema_is_refused(state: Any) -> None:
     with pytest.raises(RunFailed, match=f"this is '{SCHEMA}'"):
         decode_report(msgpack.packb(state))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fluxperf.clock import now_ns
-from fluxperf.engine.pool import Address
+from fluxperf.engine.connection import Address
+from fluxperf.engine.dial import Route
 from fluxperf.errors import RunFailed, ServerUnreachable
 from fluxperf.launch import fork
 from fluxperf.launch.fork import START_DELAY_NS, Death, forked
@@ -54,7 +55,7 @@ def test_every_worker_reports_and_keeps_its_connections(ground: Ground) -> None:
             reports = gathered.reports
             assert {number: report.worker for number, report in reports.items()} == {0: 0, 1: 1}
             assert reports[0].tally.outcomes + reports[1].tally.outcomes == SIX_DONE
-            assert [reports[number].opened for number in (0, 1)] == opened
+            assert [reports[number].audit.opened for number in (0, 1)] == opened
             assert sorted(row.index for number in (0, 1) for row in ground.rows(number)) == [*range(6)]
             assert not gathered.deaths
             assert not gathered.stopped
@@ -150,7 +151,7 @@ def test_a_worker_that_does_not_stop_is_killed(ground: Ground, monkeypatch: pyte
 def test_a_server_that_refuses_connections_is_named(ground: Ground) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # and does not listen
-        client = replace(ground.client, address=Address(socket.AF_INET, unused.getsockname()))
+        client = replace(ground.client, route=Route(Address(socket.AF_INET, unused.getsockname())))
         with (
             forked(2, client, ground.shared) as team,
             pytest.raises(ServerUnreachable, match="connection refused"),
@@ -163,7 +164,7 @@ def test_a_stop_does_not_wait_for_connections_however_early_it_comes(ground: Gro
         socket.create_server(("127.0.0.1", 0), backlog=0) as full,
         socket.create_connection(full.getsockname()),  # and there is no room for another
     ):
-        client = replace(ground.client, address=Address(socket.AF_INET, full.getsockname()))
+        client = replace(ground.client, route=Route(Address(socket.AF_INET, full.getsockname())))
         with forked(2, client, ground.shared) as team:
             gathered = team.run_round(ground.orders(1, 1), ground.watch(lambda: True))
     assert gathered.stopped

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.mock.certificate import Certificate
+
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'mock'}"}
 
 
 @contextlib.contextmanager
 def serving(*options: str) -> Iterator[int]:
-    """A mock server of its own, which must end cleanly; gives its port."""
+    """A mock server of its own, which must end cleanly, and says nothing unless it is several; gives its port."""
+    scheme = "https" if "--tls-cert" in options else "http"
     command = [sys.executable, "-m", "fluxperf_mock", "--port", "0", *options]
     with subprocess.Popen(
         command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -27,12 +30,12 @@ def serving(*options: str) -> Iterator[int]:
             line = process.stdout.readline()
             before, _, path = line.rpartition("/v1/")
             assert path == "chat/completions\n", line + process.stderr.read()
-            assert before.startswith("fluxperf mock listening on http://127.0.0.1:")
+            assert before.startswith(f"fluxperf mock listening on {scheme}://127.0.0.1:")
             yield int(before.rpartition(":")[2])
         finally:
             process.send_signal(signal.SIGTERM)
             rest, errors = process.communicate(timeout=10)
-    assert (process.returncode, rest, errors) == (0, "", "")
+    assert (process.returncode, rest, bool(errors)) == (0, "", "--replicas" in options), errors
 
 
 @pytest.fixture
@@ -40,6 +43,11 @@ def serve() -> Iterator[Callable[..., int]]:
     """Starts mock servers with the options given, and ends them."""
     with contextlib.ExitStack() as stack:
         yield lambda *options: stack.enter_context(serving(*options))
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return Certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture(scope="session")

@@ -33,9 +33,14 @@ def test_every_option_sets_its_field() -> None:
         tokens=7,
         model="tiny",
         seed=1,
+        max_concurrent_streams=5,
+        replicas=2,
+        tls_cert="c.pem",
+        tls_key="k.pem",
     )
     argv = "--host ::1 --port=0 --prefill-tokens-per-s 1e6 --decode-ms .5 --jitter 0 --overhead-ms 0 --cache-tokens 0"
     argv += " --block-tokens 32 --max-num-seqs=3 --tokens 7 --model tiny --seed 1"
+    argv += " --max-concurrent-streams 5 --replicas=2 --tls-cert c.pem --tls-key k.pem"
     assert parse_settings(argv.split()) == given
 
 
@@ -60,6 +65,17 @@ def test_every_option_sets_its_field() -> None:
         ("-- 8001", "there is no option --"),
         ("--engine vllm", "--engine is promised, but not yet built"),
         ("--faults=none", "not yet"),
+        ("--replicas 0", "--replicas must be a whole number from 1 to 256, not 0"),
+        ("--max-concurrent-streams 0", "--max-concurrent-streams must be a whole number from 1"),
+        ("--tls-cert c.pem", "--tls-cert needs --tls-key beside it"),
+        ("--tls-key=k.pem", "--tls-key needs --tls-cert beside it"),
+        ("--tls-cert= --tls-key k.pem", "--tls-cert must be a name"),
+        (
+            "--tls-cert /nowhere.pem --tls-key /nowhere.pem",
+            "cannot read the TLS certificate /nowhere.pem: No such file",
+        ),
+        ("--self-test --port 1", "--self-test takes no other option than --replicas"),
+        ("--self-test=yes", "there is no option --self-test"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_says_why(argv: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,7 +93,7 @@ def test_help_shows_every_default_and_nothing_that_is_not_built(capsys: pytest.C
     assert "--engine" not in USAGE
     assert "Usage: fluxperf mock [options]" in USAGE
     shown = re.findall(r"\[default: (.+)\]", USAGE)
-    assert shown == ["127.0.0.1", "8001", "8000", "10", "0.05", "10", "400000", "16", "64", "128", "42"]
+    assert shown == ["127.0.0.1", "8001", "8000", "10", "0.05", "10", "400000", "16", "64", "128", "128", "42", "1"]
 
 
 def test_a_port_in_use_ends_with_3(capsys: pytest.CaptureFixture[str]) -> None:

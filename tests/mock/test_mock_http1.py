@@ -8,16 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluxperf_mock.http1 import (
-    MAX_BODY_BYTES,
-    MAX_HEADER_BYTES,
     BadRequest,
     Request,
     RequestReader,
-    Response,
     render_chunk,
     render_response,
     render_stream_head,
 )
+from fluxperf_mock.messages import MAX_BODY_BYTES, MAX_HEADER_BYTES, Response
 
 POST = b"POST /v1/x?y=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"

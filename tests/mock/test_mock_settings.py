@@ -33,6 +33,9 @@ def test_the_defaults_are_valid() -> None:
         ("host", ""),
         ("host", None),
         ("model", ""),
+        ("replicas", 0),
+        ("max_concurrent_streams", 0),
+        ("tls_cert", ""),
     ],
 )
 def test_a_value_out_of_range_is_an_error_that_names_it(name: str, value: object) -> None:
@@ -43,3 +46,9 @@ def test_a_value_out_of_range_is_an_error_that_names_it(name: str, value: object
 
 def test_a_whole_number_serves_where_any_number_does() -> None:
     assert MockSettings(decode_ms=0, jitter=0).decode_ms == 0
+
+
+def test_a_certificate_needs_its_key() -> None:
+    with pytest.raises(UsageError, match="both a certificate and its key"):
+        MockSettings(tls_cert="cert.pem")
+    assert MockSettings(tls_cert="cert.pem", tls_key="key.pem").tls_key == "key.pem"

@@ -6,17 +6,17 @@ from hypothesis import strategies as st
 from fluxperf.units import NS_PER_MS, NS_PER_S
 from fluxperf_mock import MockSettings
 from fluxperf_mock.answers import Answer, AnswerBook
-from fluxperf_mock.scheduler import Scheduler, Sequence, Timing
+from fluxperf_mock.scheduler import Load, Scheduler, Sequence, Timing
 
 # One token of a prompt takes 1 ms, a token of an answer 10 ms, and a request 5 ms before all else.
 EXACT = MockSettings(
     prefill_tokens_per_s=1000, decode_ms=10, overhead_ms=5, jitter=0, block_tokens=2, cache_tokens=100, max_num_seqs=2
 )
-FOREVER = 1 << 62
+FOREVER = 1 << 40
 
 
 def make_scheduler(settings: MockSettings = EXACT) -> Scheduler:
-    return Scheduler(settings, AnswerBook(settings.seed, settings.tokens))
+    return Scheduler(settings, AnswerBook(settings.seed, settings.tokens), Load())
 
 
 def make_sequence(number: int, at_ms: int, prompt: bytes, length: int = 2) -> Sequence:
@@ -57,7 +57,7 @@ def test_prompts_are_computed_one_after_another() -> None:
     scheduler = make_scheduler()
     scheduler.submit(make_sequence(1, 0, prompt_of(20, "a"), length=1))
     scheduler.submit(make_sequence(2, 1, prompt_of(20, "b"), length=1))
-    assert (scheduler.running, scheduler.waiting) == (1, 1)
+    assert (scheduler.load.running, scheduler.load.waiting) == (1, 1)
     assert run(scheduler) == [(1, 25), (2, 45)]
 
 
@@ -75,7 +75,7 @@ def test_at_most_max_num_seqs_run_and_others_wait_in_order() -> None:
         scheduler.submit(make_sequence(number, 0, prompt_of(1, str(number)), length=11))
     steps = run(scheduler, until_ms=50)
     assert {number for number, _ in steps} == {1, 2}
-    assert (scheduler.running, scheduler.waiting) == (2, 2)
+    assert (scheduler.load.running, scheduler.load.waiting) == (2, 2)
     first_due: dict[int, float] = {}
     for number, due_ms in steps + run(scheduler):
         first_due.setdefault(number, due_ms)
@@ -112,7 +112,7 @@ def test_the_second_of_two_equal_prompts_finds_what_the_first_computes() -> None
 
 def test_an_answer_sent_back_as_history_is_found_too() -> None:
     book = AnswerBook(EXACT.seed, EXACT.tokens)
-    scheduler = Scheduler(EXACT, book)
+    scheduler = Scheduler(EXACT, book, Load())
     first = make_sequence(1, 0, b"0123456", length=9)
     scheduler.submit(first)
     run(scheduler)
@@ -130,7 +130,7 @@ def test_without_a_cache_nothing_is_found() -> None:
         scheduler.submit(sequence)
         run(scheduler)
         assert sequence.cached_tokens == 0
-    assert scheduler.cache_usage == 0
+    assert scheduler.load.cache_usage(0) == 0
 
 
 def test_a_cancelled_prefill_makes_room_at_once() -> None:
@@ -151,7 +151,7 @@ def test_a_cancelled_sequence_gives_its_place_to_the_next() -> None:
     scheduler.cancel(first, 60 * NS_PER_MS)
     scheduler.cancel(first, 60 * NS_PER_MS)
     assert run(scheduler) == [(2, 61)]
-    assert scheduler.running == 0
+    assert scheduler.load.running == 0
 
 
 def test_a_cancelled_sequence_leaves_the_queue() -> None:
@@ -160,18 +160,18 @@ def test_a_cancelled_sequence_leaves_the_queue() -> None:
     for sequence in sequences:
         scheduler.submit(sequence)
     scheduler.cancel(sequences[3], 0)
-    assert scheduler.waiting == 2
+    assert scheduler.load.waiting == 2
     assert {number for number, _ in run(scheduler)} == {0, 1, 2}
 
 
 def test_running_sequences_take_room_in_the_cache_and_give_it_back() -> None:
     scheduler = make_scheduler()
     scheduler.submit(make_sequence(1, 0, prompt_of(20, "a"), length=10))
-    assert scheduler.cache_usage == 0.2
+    assert scheduler.load.cache_usage(100) == 0.2
     run(scheduler, until_ms=36)
-    assert scheduler.cache_usage == 0.22
+    assert scheduler.load.cache_usage(100) == 0.22
     run(scheduler)
-    assert scheduler.cache_usage == 0
+    assert scheduler.load.cache_usage(100) == 0
 
 
 def test_jitter_is_clipped_repeatable_and_centred() -> None:
@@ -208,13 +208,13 @@ def test_every_token_comes_in_order_and_never_before_it_can(
             assert stepped.due_ns >= last_ns
             last_ns = stepped.due_ns
         scheduler.submit(sequence)
-        assert scheduler.running <= places
+        assert scheduler.load.running <= places
     while stepped := scheduler.step(FOREVER):
         assert stepped.due_ns >= last_ns
         assert stepped.due_ns >= stepped.arrived_ns + NS_PER_MS
         last_ns = stepped.due_ns
-        assert scheduler.running <= places
+        assert scheduler.load.running <= places
     assert all(sequence.over and sequence.produced == sequence.answer.length for sequence in sequences)
-    assert scheduler.running == scheduler.waiting == 0
+    assert scheduler.load.running == scheduler.load.waiting == 0
     assert len(scheduler.cache) <= 20
     assert last_ns < 1000 * NS_PER_S

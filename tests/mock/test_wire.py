@@ -103,7 +103,7 @@ def test_a_read_without_a_kernel_stamp_is_counted(setting: Setting) -> None:
     setting.ours.setsockopt(socket.SOL_SOCKET, 35, 0)
     setting.client.sendall(b"hello")
     setting.read()
-    assert setting.truth.user_stamps == 1
+    assert setting.truth.counts.user_stamps == 1
     assert len(setting.connection.received) == 1
 
 
@@ -145,6 +145,16 @@ def test_what_does_not_fit_is_sent_later_in_order_and_stamped_when_it_is(setting
     late = [at_ns for _, at_ns in stamps[early:]]
     assert unstamped_at <= late[0] < late[-1]
     assert late == sorted(late)
+
+
+def test_a_client_that_leaves_too_much_unread_is_dropped(setting: Setting) -> None:
+    setting.wire.write(bytes(60 * 1024 * 1024))
+    assert setting.loop.soon == []
+    setting.wire.write(bytes(20 * 1024 * 1024))
+    for callback in setting.loop.soon:
+        callback()
+    assert setting.connection.lost == 1
+    assert not setting.loop.writers
 
 
 def test_a_client_that_closes_is_lost_once(setting: Setting) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
+from array import array
 from collections.abc import Iterable
 from fractions import Fraction
 
@@ -26,6 +27,17 @@ def histogram_of(values: Iterable[int]) -> Histogram:
     histogram = Histogram()
     histogram.record_all(values)
     return histogram
+
+
+def filled(histogram: Histogram) -> dict[int, int]:
+    """The buckets that are not empty, by their index."""
+    state = histogram.to_state()
+    return dict(zip(array("H", state["buckets"]), array(state["counts_code"], state["counts"]), strict=True))
+
+
+def filled_in(reference: HdrHistogram) -> dict[int, int]:
+    """The same of the package's own."""
+    return {bucket: count for bucket, count in enumerate(reference.counts) if count}
 
 
 def nearest_rank(values: list[int], percent: str) -> int:
@@ -64,6 +76,38 @@ def test_state_survives_msgpack(values: list[int]) -> None:
     assert back == histogram
 
 
+@given(st.lists(anything), st.lists(anything))
+def test_what_came_from_elsewhere_merges_like_any_other(here: list[int], there: list[int]) -> None:
+    merged = histogram_of(here)
+    merged.merge(Histogram.from_state(histogram_of(there).to_state()))
+    assert merged == histogram_of(here + there)
+
+
+@given(st.lists(anything, min_size=1), st.lists(anything, min_size=1), anything)
+def test_what_was_merged_into_an_empty_one_is_a_copy(first: list[int], second: list[int], limit: int) -> None:
+    source, merged = Histogram.from_state(histogram_of(first).to_state()), Histogram()
+    merged.merge(source)
+    assert merged.count_above(limit) == histogram_of(first).count_above(limit)
+    merged.merge(histogram_of(second))
+    assert merged == histogram_of(first + second)
+    assert source == histogram_of(first)
+
+
+@pytest.mark.parametrize("times", [2**8 - 1, 2**8, 2**16 - 1, 2**16, 2**32 - 1, 2**32, 2**40])
+def test_a_count_of_any_size_survives(times: int) -> None:
+    histogram = Histogram()
+    histogram.record(7, times)
+    back = Histogram.from_state(histogram.to_state())
+    assert (back, filled(back)) == (histogram, {7: times})
+
+
+@given(anything, st.integers(-1, 5))
+def test_a_value_that_is_recorded_several_times(value: int, times: int) -> None:
+    histogram = Histogram()
+    histogram.record(value, times)
+    assert histogram == histogram_of([value] * times)
+
+
 def test_sum_of_squares_may_pass_64_bits() -> None:
     histogram = histogram_of([HIGHEST] * 3)
     assert histogram.sum_of_squares == 3 * HIGHEST**2 > 2**64
@@ -75,14 +119,14 @@ def test_counts_are_those_of_the_hdrhistogram_package(values: list[int]) -> None
     reference = HdrHistogram(LOWEST, HIGHEST, SIGNIFICANT_DIGITS, b64_wrap=False)
     for value in values:
         assert reference.record_value(min(value, HIGHEST))
-    assert histogram_of(values).to_state()["counts"] == reference.encode()
+    assert filled(histogram_of(values)) == filled_in(reference)
 
 
 def test_every_edge_of_a_bucket_is_counted_as_the_hdrhistogram_package_does() -> None:
     reference = HdrHistogram(LOWEST, HIGHEST, SIGNIFICANT_DIGITS, b64_wrap=False)
     for value in EDGES:
         reference.record_value(value)
-    assert histogram_of(EDGES).to_state()["counts"] == reference.encode()
+    assert filled(histogram_of(EDGES)) == filled_in(reference)
 
 
 @given(st.lists(in_range, min_size=1), st.lists(st.sampled_from(PERCENTS), min_size=1))
@@ -140,6 +184,20 @@ def test_a_small_spread_of_large_values_is_not_lost() -> None:
 @given(st.lists(anything))
 def test_what_is_above_an_hour_is_counted_as_clipped(values: list[int]) -> None:
     assert histogram_of(values).clipped == sum(value > HIGHEST for value in values)
+
+
+@given(st.lists(anything), anything)
+def test_what_is_above_a_value_is_counted_but_for_the_values_own_bucket(values: list[int], limit: int) -> None:
+    count = histogram_of(values).count_above(limit)
+    wide = limit + max(limit // 1000, 1)
+    assert sum(value > wide for value in values) <= count or wide > HIGHEST  # the top bucket holds all beyond
+    assert count <= sum(value > limit for value in values)
+
+
+@pytest.mark.parametrize(("limit", "count"), [(0, 3), (1, 2), (4, 2), (5, 1), (2**56, 0), (10**6, 1)])
+def test_a_few_counted_above(limit: int, count: int) -> None:
+    assert histogram_of([0, 1, 5, 2**30]).count_above(limit) == count
+    assert Histogram().count_above(limit) == 0
 
 
 def test_nothing_counted_is_no_value() -> None:

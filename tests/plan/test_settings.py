@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from fluxperf.errors import NotYetError, UsageError
-from fluxperf.plan.settings import OWN_HEADERS, READERS, Settings, read_settings
+from fluxperf.plan.readers import OWN_HEADERS, READERS
+from fluxperf.plan.settings import Settings, read_settings
 
 URL = "http://localhost:8000/v1/chat/completions"
 NEEDED = {"dataset": "d.jsonl", "endpoint": URL}
@@ -79,6 +80,7 @@ def test_every_setting_has_a_reader() -> None:
         ("debug_log_dir", "logs", "logs"),
         ("quiet", True, True),
         ("no_progress", True, True),
+        ("strict", True, True),
         ("label", ["gpu=A100", "note=a=b", " x ="], (("gpu", "A100"), ("note", "a=b"), ("x", ""))),
     ],
 )

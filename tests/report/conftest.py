@@ -12,10 +12,12 @@ import pytest
 
 from fluxperf.metrics import METRICS
 from fluxperf.model import (
+    AuditSummary,
     CachedTokens,
     Check,
     Comparison,
     Constraint,
+    Extent,
     Goodput,
     Outcome,
     RoundResult,
@@ -23,7 +25,10 @@ from fluxperf.model import (
     RunResult,
     Slo,
     Stats,
+    Status,
     Timeline,
+    Verdict,
+    WorkerLoad,
 )
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -38,6 +43,8 @@ def spread(*figures: float) -> Stats:
     avg, p50, p90, p99, least, most, stddev = figures
     return Stats(avg=avg, p50=p50, p90=p90, p95=(p90 + p99) / 2, p99=p99, min=least, max=most, stddev=stddev)
 
+
+LATE = "the client was 3.1 ms late at p99; use more workers"
 
 EMPTY = {metric.name: Stats() for metric in METRICS}
 THREE_ROWS = {
@@ -111,6 +118,38 @@ def timelines() -> tuple[Timeline, ...]:
     return first, late, failed, Timeline(index=7, sent_ns=7 * S)
 
 
+def make_audit(**changes: Any) -> AuditSummary:
+    """What a client of two workers noticed that kept up without effort."""
+    plain = AuditSummary(
+        receive_lag_ms=Extent(p50=0.0612345, p99=0.21, max=1.5),
+        schedule_lag_ms=Extent(p50=0.08, p99=0.35, max=0.36),
+        turnaround_ms=Extent(p50=0.4, p99=0.9, max=1.1),
+        away_ms=Extent(p50=0.09, p99=0.5, max=1.25),
+        chunk_gap_error_ms=Extent(p50=0.0, p99=0.02, max=0.3),
+        ttft_error_ms=Extent(p50=0.0, p99=0.01, max=0.01),
+        collections=0,
+        collection_max_ms=None,
+        collection_total_ms=0.0,
+        cpu_s=1.5,
+        cpu_share=0.12 / 3,
+        workers=(
+            WorkerLoad(worker=0, cpu_share=0.02, longest_stall_ms=1.25, stalls=0),
+            WorkerLoad(worker=1, cpu_share=0.12 / 3, longest_stall_ms=1.5, stalls=0),
+        ),
+        reads=6480,
+        shared_reads=2,
+        shared_read_share=2 / 6480,
+        unstamped_reads=0,
+        voided_reads=1,
+        connections_opened=5,
+        connections_reopened=0,
+        waits=0,
+        wait_p99_ms=0.0,
+        tokens_per_chunk=1.0,
+    )
+    return replace(plain, **changes)
+
+
 def make_summary(**changes: Any) -> RoundSummary:
     """The summary of a plain round: three rows, an SLO, nothing failed, nothing further to tell."""
     plain = RoundSummary(
@@ -129,6 +168,8 @@ def make_summary(**changes: Any) -> RoundSummary:
         ),
         outcomes={"ok": 50},
         cached_tokens=None,
+        verdict=Verdict(status=Status.VALID),
+        audit=make_audit(),
     )
     return replace(plain, **changes)
 
@@ -183,9 +224,14 @@ def make_full_round() -> RoundResult:
                 "absent": {"unavailable": "no such metric"},
             },
             "checks": (
-                Check(name="client_lag", ok=False, text="the client was 3.1 ms late at p99; use more workers"),
+                Check(name="client_lag", ok=False, text=LATE, weight=Status.DEGRADED, figures=("ttft_ms.p99",)),
                 Check(name="coalescing", ok=True, text="no read carried more than one event"),
+                Check(name="resent", ok=False, text="1 request was sent again"),
             ),
+            "verdict": Verdict(
+                status=Status.INVALID, reasons=("worker 1 died", LATE), figures=("ttft_ms.p99", "throughput")
+            ),
+            "unmeasured": {"chunk_gap_ms": "62% of the gaps are within one read, where nobody can see them"},
         },
     )
 
@@ -228,6 +274,7 @@ def make_run(*rounds: RoundResult, **changes: Any) -> RunResult:
             make_round(round=2, summary={"cached_tokens": warm, "stats": faster}),
         ),
         comparisons=(make_comparison(),),
+        verdict=Verdict(status=Status.VALID),
     )
     return replace(plain, **changes)
 

@@ -75,6 +75,19 @@ def test_what_is_null_stands_empty(a_run: Callable[..., RunResult], a_round: Cal
     assert row["itl_ms_avg"] == "0.0"
 
 
+def test_what_could_not_be_measured_stands_empty(
+    a_run: Callable[..., RunResult], a_round: Callable[..., RoundResult]
+) -> None:
+    (row,) = read(a_run(a_round(summary={"unmeasured": {"itl_ms": "it all came at once"}})))
+    assert row["itl_ms_avg"] == row["itl_ms_p99"] == ""
+    assert row["ttft_ms_avg"] == "245.32"
+
+
+def test_the_verdict_has_a_column(a_run: Callable[..., RunResult], a_round: Callable[..., RoundResult]) -> None:
+    judged, not_judged = read(a_run(a_round(), a_round(summary={"verdict": None})))
+    assert (judged["verdict"], not_judged["verdict"]) == ("valid", "")
+
+
 @pytest.mark.parametrize("stage", ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\tx", "\rx"])
 def test_a_stage_is_never_a_formula(
     a_run: Callable[..., RunResult], a_round: Callable[..., RoundResult], stage: str

@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NoReturn
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fluxperf.metrics import METRICS
-from fluxperf.model import Outcome, RoundResult, RunResult, Stats, Timeline
+from fluxperf.model import Outcome, RoundResult, RunResult, Stats, Status, Timeline, Verdict
 from fluxperf.report.json import request_row, round_file_name, round_json, run_json
 
 BuildRound = Callable[..., RoundResult]
@@ -102,7 +101,7 @@ def test_every_promised_key_of_a_round(full_round: RoundResult) -> None:
     goodput = ["name", "requests", "ratio", "tokens", "requests_per_s", "tokens_per_s", "missed"]
     assert list(summary["goodput"]) == goodput
     assert list(summary["cached_tokens"]) == ["prompt_tokens", "cached_tokens", "ratio"]
-    assert [list(check) for check in summary["checks"]] == [["name", "ok", "text"]] * 2
+    assert [list(check) for check in summary["checks"]] == [["name", "ok", "text"]] * 3
     for row in file["requests"]:
         assert list(row)[: len(ROW_KEYS)] == ROW_KEYS
 
@@ -112,7 +111,7 @@ def test_every_promised_key_of_a_run(a_run: BuildRun) -> None:
     keys = ["schema", "started_at", "partial", "environment", "labels", "configuration", "rounds", "comparisons"]
     assert list(file) == [*keys, "verdict"]
     assert file["schema"] == "fluxperf.run/1"
-    assert file["verdict"] is None
+    assert file["verdict"] == {"status": "valid", "reasons": []}
     assert [(entry["concurrency"], entry["round"], entry["stage"]) for entry in file["rounds"]] == [
         (5, 1, None),
         (5, 2, None),
@@ -215,8 +214,36 @@ def test_any_text_makes_json_that_utf_8_can_hold(a_round: BuildRound, a_run: Bui
     assert parse(run_json(a_run(result)))["rounds"][0]["stage"] == expected
 
 
-@pytest.mark.parametrize("key", ["verdict", "labels"])
-def test_what_the_run_says_is_passed_on(a_run: BuildRun, key: str) -> None:
-    said = {"status": "valid", "reasons": "none"}
-    changes: dict[str, Any] = {key: said}
-    assert parse(run_json(a_run(**changes)))[key] == said
+def test_labels_are_passed_on(a_run: BuildRun) -> None:
+    assert parse(run_json(a_run(labels={"status": "none"})))["labels"] == {"status": "none"}
+
+
+def test_the_verdict_of_a_run_and_of_its_rounds(a_run: BuildRun, full_round: RoundResult) -> None:
+    verdict = Verdict(status=Status.INVALID, reasons=("round 1: this", "round 2: that"))
+    file = parse(run_json(a_run(full_round, verdict=verdict)))
+    assert file["verdict"] == {"status": "invalid", "reasons": ["round 1: this", "round 2: that"]}
+    (entry,) = file["rounds"]
+    assert entry["verdict"]["status"] == "invalid"
+    assert entry["verdict"]["reasons"][0] == "worker 1 died"
+    assert entry["verdict"]["figures"] == ["ttft_ms.p99", "throughput"]
+
+
+def test_what_nobody_judged_is_null(a_run: BuildRun, a_round: BuildRound) -> None:
+    file = parse(run_json(a_run(a_round(summary={"verdict": None, "audit": None}), verdict=None)))
+    assert file["verdict"] is file["rounds"][0]["verdict"] is file["rounds"][0]["audit"] is None
+
+
+def test_the_audit_of_a_round(a_round: BuildRound) -> None:
+    audit = parse(round_json(a_round()))["summary"]["audit"]
+    assert audit["receive_lag_ms"] == {"p50": 0.061234, "p99": 0.21, "max": 1.5}  # to the nanosecond
+    assert audit["workers"][1] == {"worker": 1, "cpu_share": 0.04, "longest_stall_ms": 1.5, "stalls": 0}
+    assert audit["shared_read_share"] == round(2 / 6480, 6)
+    assert audit["collection_max_ms"] is None
+
+
+def test_an_answer_that_came_at_once_has_no_gaps_and_no_itl(a_round: BuildRound) -> None:
+    first, *_ = a_round().requests
+    whole = replace(first, last_output_ns=first.first_output_ns, max_gap_ns=0)
+    row = request_row(whole, a_round())
+    assert row["max_gap_ms"] is row["itl_ms"] is None
+    assert row["ttft_ms"] == 20.000123

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from fluxperf.metrics import METRICS
-from fluxperf.model import CachedTokens, Check, Goodput, Outcome, RoundResult, RoundSummary, Stats
+from fluxperf.metrics import BY_NAME, METRICS
+from fluxperf.model import CachedTokens, Check, Goodput, Outcome, RoundResult, RoundSummary, Stats, Status, Verdict
 from fluxperf.report.table import render_round
 
 Build = Callable[..., RoundResult]
@@ -84,7 +84,7 @@ def test_further_rows_are_shown_only_where_they_say_more(a_round: Build, full_ro
     plain = ["Metric", "TTFT (ms)", "ITL (ms)", "Latency (ms)"]
     assert list(rows(render_round(a_round(), None))) == plain
     shown = list(rows(render_round(full_round, None)))
-    assert shown == [*plain, "TTFO (ms)", "Chunk gap (ms)", "Tokens/s a request", "Wait (ms)"]
+    assert shown == [*plain, "TTFO (ms)", "* Chunk gap (ms)", "Tokens/s a request", "Wait (ms)"]
     stats = full_round.summary.stats
     repeated = replace(full_round.summary, stats={**stats, "ttfo_ms": stats["ttft_ms"]})
     assert "TTFO (ms)" not in rows(render_round(replace(full_round, summary=repeated), None))
@@ -94,7 +94,7 @@ def test_the_constraint_most_often_missed(a_round: Build) -> None:
     goodput = a_round().summary.goodput
     assert goodput is not None
     one = render_round(a_round(summary={"goodput": replace(goodput, missed={"ttft_ms": 0, "itl_ms": 1})}), None)
-    assert one.endswith("\n  Most often missed: itl_ms (1 request)")
+    assert "\n  Most often missed: itl_ms (1 request)\n" in one
     none = render_round(a_round(summary={"goodput": replace(goodput, missed={"ttft_ms": 0})}), None)
     assert "missed" not in none
 
@@ -105,7 +105,7 @@ def test_failures_by_outcome_with_one_example_each(a_round: Build) -> None:
         "examples": {"rejected": "429:\r\n\x1b]0;owned\x07 \u202eslow down \ud800" + "!" * 300},
     }
     text = render_round(a_round(summary=summary), None)
-    section = text[text.index("Failed requests:") :].splitlines()
+    section = text[text.index("Failed requests:") : text.index("\n\nVerdict:")].splitlines()
     assert section[2] == "  reset: 1"
     assert section[1].startswith("  rejected: 6, for example: 429: \ufffd]0;owned\ufffd \ufffdslow down \ufffd!!!")
     assert section[1].endswith("!…")
@@ -121,12 +121,34 @@ def test_a_round_that_was_not_cold_says_so(a_round: Build) -> None:
         assert "cold" not in render_round(a_round(summary={"cold": cold}), None)
 
 
+@pytest.mark.parametrize("metric", ["chunk_gap_ms", "itl_ms"])
+def test_what_could_not_be_measured_has_a_mark_and_a_sentence_in_place_of_figures(a_round: Build, metric: str) -> None:
+    text = render_round(a_round(summary={"unmeasured": {metric: "it all came at once"}}), None)
+    label = f"* {BY_NAME[metric].label}"
+    assert rows(text)[label] == ["-"] * 7
+    assert f"\n{label}: no figures, because it all came at once\n" in text
+    assert label[2:] not in rows(text)
+
+
+def test_a_check_that_weighs_is_a_reason_of_the_verdict_and_no_warning_too(a_round: Build) -> None:
+    checks = (
+        Check(name="one", ok=False, text="only warns"),
+        Check(name="two", ok=False, text="weighs", weight=Status.DEGRADED),
+        Check(name="three", ok=True, text="is fine"),
+    )
+    verdict = Verdict(status=Status.DEGRADED, reasons=("weighs",))
+    text = render_round(a_round(summary={"checks": checks, "verdict": verdict}), None)
+    assert text.endswith("\n\nWarnings:\n  one: only warns\n\nVerdict: degraded: weighs")
+
+
 names = st.text(max_size=60)
 amounts = st.integers(0, 10**9)
 figures = st.none() | st.floats()
 spreads = st.builds(
     Stats, avg=figures, p50=figures, p90=figures, p95=figures, p99=figures, min=figures, max=figures, stddev=figures
 )
+reasons = st.lists(st.text(max_size=300), max_size=3).map(tuple)
+verdicts = st.builds(Verdict, status=st.sampled_from(Status), reasons=reasons)
 summaries = st.builds(
     RoundSummary,
     total_requests=amounts,
@@ -155,6 +177,11 @@ summaries = st.builds(
     cold=st.none() | st.booleans(),
     cold_reason=st.none() | names,
     checks=st.lists(st.builds(Check, name=st.just("check"), ok=st.booleans(), text=names), max_size=2).map(tuple),
+    verdict=st.none()
+    | st.builds(
+        Verdict, status=st.sampled_from(Status), reasons=st.lists(st.text(max_size=300), max_size=3).map(tuple)
+    ),
+    unmeasured=st.dictionaries(st.sampled_from(sorted(BY_NAME)), names, max_size=2),
     examples=st.dictionaries(st.sampled_from([outcome.value for outcome in Outcome]), st.text(max_size=300)),
 )
 

@@ -12,11 +12,13 @@ import pytest
 from fluxperf.clock import now_ns
 from fluxperf.units import NS_PER_MS
 from fluxperf_mock import MockSettings
-from fluxperf_mock.connection import Http1Connection
+from fluxperf_mock.figures import Board
 from fluxperf_mock.generation import Receipt
+from fluxperf_mock.http1_connection import Http1Connection
 from fluxperf_mock.service import Service
+from fluxperf_mock.truth import describe
 
-FOREVER = 1 << 62
+FOREVER = 1 << 50
 EXACT = MockSettings(prefill_tokens_per_s=1000, decode_ms=10, overhead_ms=5, jitter=0, tokens=4)
 
 
@@ -71,7 +73,9 @@ class Client:
     """A client of a service of its own."""
 
     def __init__(self, settings: MockSettings = EXACT) -> None:
-        self.service = Service(settings, 0, 0)
+        board = Board()
+        self.figures = board.figures
+        self.service = Service(settings, board, 0, 0)
         self.sink = Sink()
         self.connection = Http1Connection(self.sink, self.service)
 
@@ -130,7 +134,7 @@ def test_one_write_a_token_and_the_end_with_the_last() -> None:
     client.run()
     assert [data.count(b'"content":"') for data in client.sink.writes] == [1, 1, 1, 1]
     assert client.sink.writes[-1].endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
-    truth = client.service.engine.truth.to_dict()
+    truth = describe([client.service.engine.truth])
     assert truth["tokens"] == 3
     assert truth["ttft_ms"] == {"n": 1, "mean": 1, "p50": 1, "p90": 1, "p99": 1, "max": 1}
     assert truth["itl_ms"] == {"n": 2, "mean": 1, "p50": 1, "p90": 1, "p99": 1, "max": 1}
@@ -325,29 +329,29 @@ def test_a_client_that_goes_away_frees_its_place() -> None:
     other = Sink()
     waiting = Http1Connection(other, client.service)
     waiting.receive(encode("POST", "/v1/chat/completions", chat("other", stream=True, max_tokens=1)), 0)
-    assert client.service.engine.gauges().waiting == 1
+    assert client.figures.load.waiting == 1
     client.connection.lose(1)
     client.run()
     assert other.writes[-1].endswith(b"0\r\n\r\n")
     assert len(client.sink.writes) == 1
-    truth = client.service.engine.truth
-    assert (truth.requests, truth.aborted, truth.finished) == (2, 1, 1)
-    assert client.service.engine.counters.success == {"stop": 0, "length": 1, "abort": 1}
-    assert client.service.engine.gauges().running == 0
+    counts, totals = client.figures.truth.counts, client.figures.counters.totals
+    assert (counts.requests, counts.aborted, counts.finished) == (2, 1, 1)
+    assert (totals.stop, totals.length, totals.abort) == (0, 1, 1)
+    assert client.figures.load.running == 0
 
 
 def test_the_counters_tell_the_hits() -> None:
     client = Client()
     for _ in range(2):
         client.chat("x" * 400)
-    counters = client.service.engine.counters
-    assert counters.cache_queries == counters.prompt_tokens
-    assert counters.cache_hits == counters.cached_tokens == client.service.engine.truth.cached_tokens > 90
+    totals = client.figures.counters.totals
+    assert totals.cache_queries == totals.prompt_tokens
+    assert totals.cache_hits == totals.cached_tokens == client.figures.truth.counts.cached_tokens > 90
 
 
 def test_without_a_cache_nothing_is_looked_up() -> None:
     client = Client(MockSettings(cache_tokens=0))
     client.chat("x" * 400)
-    counters = client.service.engine.counters
-    assert (counters.cache_queries, counters.cache_hits) == (0, 0)
-    assert counters.prompt_tokens > 100
+    totals = client.figures.counters.totals
+    assert (totals.cache_queries, totals.cache_hits) == (0, 0)
+    assert totals.prompt_tokens > 100

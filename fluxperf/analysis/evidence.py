@@ -1,0 +1,70 @@
+"""`Evidence`: what is known of a round beside its figures, for those who judge what the figures are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from fluxperf.model import Audit, Histogram, Outcome
+from fluxperf.tally import Tally
+from fluxperf.units import NS_PER_MS, NS_PER_US
+
+# From here on a pause between two drains is one that a user would call a standstill: it is a thousand times what a
+# drain takes, and the token interval of a fast server.
+STALL_NS = 10 * NS_PER_MS
+# What is shorter is our own work of picking a connection, and no wait.
+LEAST_WAIT_NS = 100 * NS_PER_US
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """A round as its workers told it.
+
+    `audits` has each worker that lived to report, `lost` those that did not. `planned` is how many requests the
+    round was to have, `stopped` whether it was ended before it had them.
+    """
+
+    tally: Tally
+    audits: Mapping[int, Audit] = field(default_factory=dict)
+    lost: tuple[int, ...] = ()
+    planned: int = 0
+    stopped: bool = False
+    kernel_stamps: bool = True
+    http2: bool = False
+
+    @cached_property
+    def audit(self) -> Audit:
+        """All workers' audits as one."""
+        merged = Audit()
+        for audit in self.audits.values():
+            merged.merge(audit)
+        return merged
+
+    @property
+    def counted(self) -> int:
+        """How many requests came to an end of their own."""
+        return sum(self.tally.outcomes.values()) - self.tally.outcomes[Outcome.CUT_OFF]
+
+    @property
+    def lags(self) -> dict[int, tuple[Histogram, ...]]:
+        """By worker, for how long it did not read: by its own clock, and as far as the kernel's stamps tell."""
+        return {
+            number: (audit.away, audit.receive_lag) if self.kernel_stamps else (audit.away,)
+            for number, audit in sorted(self.audits.items())
+        }
+
+
+def cpu_share(audit: Audit) -> float | None:
+    """Which part of one core the worker used while the round ran; None: it took no part."""
+    return audit.cpu_ns / audit.span_ns if audit.span_ns > 0 else None
+
+
+def longest_ns(lags: Iterable[Histogram]) -> int | None:
+    """The longest that a worker stood still; None: nobody looked."""
+    return max((lag.max for lag in lags if lag.max is not None), default=None)
+
+
+def count_stalls(lags: Iterable[Histogram]) -> int:
+    """How often that was longer than `STALL_NS`. One stall may show in several ways, so the largest count is taken."""
+    return max(lag.count_above(STALL_NS) for lag in lags)

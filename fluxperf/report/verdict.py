@@ -1,0 +1,60 @@
+"""The verdict in words: at the end of a round's table, and over all rounds at the end of a run."""
+
+from __future__ import annotations
+
+from fluxperf.model import RoundResult, RoundSummary, RunResult, Status
+from fluxperf.report.text import count, fold, number, printable, usable
+
+
+def round_verdict(summary: RoundSummary) -> list[str]:
+    """The lines on one round; none if nobody judged it."""
+    verdict = summary.verdict
+    if verdict is None:
+        return []
+    head = f"Verdict: {verdict.status}"
+    reasons = [printable(reason) for reason in verdict.reasons]
+    if len(reasons) > 1:
+        return [f"{head}:", *(f"  {reason}" for reason in reasons)]
+    return [": ".join([head, *(reasons or _assurances(summary))])]
+
+
+def _assurances(summary: RoundSummary) -> list[str]:
+    """What speaks for a round against which nothing speaks."""
+    audit = summary.audit
+    errors = [] if audit is None else [audit.ttft_error_ms.p99, audit.chunk_gap_error_ms.p99]
+    known = [error for error in errors if error is not None]
+    if audit is None or not known:
+        return []
+    late = f"stamps are at most {number(max(known))} ms late at p99"
+    busy = "" if audit.cpu_share is None else f", the busiest worker used {number(audit.cpu_share, '.0%')} of its core"
+    return [late + busy]
+
+
+def render_verdict(run: RunResult, columns: int | None) -> str:
+    """The verdict over all rounds, lines joined by newlines; empty where a single round has said it all.
+
+    No line is wider than `columns` (from 40 on); None: no limit.
+    """
+    if run.verdict is None or len(run.rounds) < 2:
+        return ""
+    lines = [line for result in run.rounds for line in _in_short(result)]
+    if run.partial:
+        lines.append("  The run was stopped before its end.")
+    if run.verdict.status is Status.VALID:
+        text = f"Verdict: {run.verdict.status}: {count(len(run.rounds), 'round')}, nothing speaks against any of them"
+    else:
+        text = f"Verdict: {run.verdict.status}:"
+    return "\n".join(fold([text, *lines], usable(columns)))
+
+
+def _in_short(result: RoundResult) -> list[str]:
+    """A line on a round that is not valid: the worst that is to be said of it. All of it is under its table."""
+    verdict = result.summary.verdict
+    if verdict is None or verdict.status is Status.VALID:
+        return []
+    place = f"Concurrency {result.concurrency}, round {result.round}"
+    if result.stage is not None:
+        place = f"Stage {printable(result.stage)}, concurrency {result.concurrency}, round {result.round}"
+    first, *others = map(printable, verdict.reasons)
+    more = f" (and {count(len(others), 'further reason')})" if others else ""
+    return [f"  {place}: {verdict.status}: {first}{more}"]

@@ -1,0 +1,107 @@
+"""What the command line takes, as text and as tables made from it."""
+
+from __future__ import annotations
+
+import re
+
+USAGE = """FluxPerf: how much does the cache of an OpenAI-compatible LLM server help, and can the number be trusted?
+
+Usage:
+  fluxperf [run] [options]
+  fluxperf mock [MOCK_OPTIONS...]
+  fluxperf calibrate [CALIBRATE_OPTIONS...]
+  fluxperf --help | --version
+
+`run`, which may be left out, sends the same prompts in rounds at each level of concurrency, streams
+every answer, and compares the rounds prompt by prompt. `mock` is a mock LLM server (fluxperf mock --help).
+`calibrate` finds out how much load a worker can measure on this machine (fluxperf calibrate --help).
+A list takes spaces: --concurrency 5 10 20.
+
+What to send, and where:
+  --dataset FILE             Prompts: JSONL, a JSON array, or {"data": [...]}
+  --endpoint URL             Full URL of chat completions, e.g. http://localhost:8000/v1/chat/completions
+  --model NAME               Default: the one model that the server lists
+  --api-key KEY              Default: from the environment, FLUXPERF_API_KEY or OPENAI_API_KEY
+  --api-key-env NAME         Take the key from this environment variable
+  --header HEADER            A further header, 'Name: value'; may be repeated
+  --num-samples N...         Prompts a level: one number, or one for each level; default: all
+  --concurrency N...         Requests in flight, one level after the other [default: 10]
+  --same-samples             Use the same prompts at every level
+  --mode MODE                dual_round [default: dual_round]
+  --rounds N                 Rounds of the same prompts [default: 2]
+  --no-shuffle-round2        Keep the order of round 1 in later rounds
+  --seed N                   Decides what is drawn and how it is shuffled [default: 42]
+
+What to ask for:
+  --max-output-tokens N      [default: 256]
+  --min-output-tokens N
+  --temperature X            [default: 0]
+  --top-p X
+  --extra-body JSON          Further keys of the body; a null removes a key
+  --max-input-length N       Cut each prompt to N characters
+
+The client:
+  --timeout S                For a whole request, from sent to end [default: 300]
+  --workers N                Processes; default: one a core, at most the concurrency
+  --http VERSION             auto, 1.1 or 2; auto: what the server picks over TLS, else 1.1 [default: auto]
+  --streams-per-connection N
+                             Requests at once on an HTTP/2 connection, if the server allows [default: 16]
+  --timestamps SOURCE        auto, kernel or user: what stamps arrivals [default: auto]
+  --ca-file FILE             Certificates to trust (PEM), in place of the system's
+  --client-cert FILE         Our certificate (PEM), for servers that ask for one
+  --client-key FILE          Its private key, where that is not in the same file
+  --insecure                 Trust any certificate
+  --slo-file FILE            Service level objectives (YAML), for goodput
+
+The built-in mock server:
+  --mock-server              Start it and test it; an endpoint given beside it is overridden
+  --mock-host HOST           [default: 127.0.0.1]
+  --mock-port PORT           0: any free port [default: 0]
+
+What to leave behind:
+  --output-dir DIR           [default: results]
+  --overwrite                Replace an earlier run in DIR; without it, that run is renamed
+  --save-requests            Keep every body, answer and event time
+  --debug                    A line for each request's life
+  --debug-verbose            The same with payloads, a file a session
+  --debug-log-dir DIR        [default: debug_logs]
+  --label LABEL              K=V to keep with the result; may be repeated
+  --quiet                    Say nothing but errors
+  --no-progress              No live progress
+  --strict                   End with exit code 4 if the measurement is invalid
+  -h, --help
+  --version
+
+Exit codes: 0 done, 2 wrong usage, 3 the run failed, 4 invalid and --strict, 130 and 143 interrupted.
+"""
+
+LISTS = frozenset({"--num-samples", "--concurrency"})
+REPEATED = frozenset({"--header", "--label"})
+
+# Promised, not built. Each is taken out of here when it is.
+LATER_COMMANDS = frozenset({"compare", "report", "baseline"})
+LATER_OPTIONS = frozenset(
+    f"--{name}"
+    for group in (
+        (
+            "arrival",
+            "cooldown",
+            "duration",
+            "grace",
+            "max-in-flight",
+            "replay-round1",
+            "request-rate",
+            "speed",
+            "sweep",
+        ),
+        ("launcher", "nodes", "ray-address", "rows", "trace", "warmup", "workers-per-node"),
+        ("as", "baseline", "fail-on", "github", "judge", "junit", "markdown", "repeat"),
+        ("control-round", "engine", "round2-order", "salt", "prometheus-metrics", "prometheus-url"),
+        ("reset-cache-url", "reset-cache-between-rounds", "reset-cache-between-concurrency"),
+        ("dry-run", "max-context-tokens", "own-history", "recipe", "resume", "tokenizer"),
+    )
+    for name in group
+)
+
+_OPTION_LINE = re.compile(r"^  (?:-h, )?(--[a-z0-9-]+)(?: ([A-Z]+(?:\.\.\.)?))?(?:  |$)", re.MULTILINE)
+OPTIONS: dict[str, bool] = {name: bool(value) for name, value in _OPTION_LINE.findall(USAGE)}
