@@ -42,13 +42,14 @@ LAYERS = {
     "ledger": MIDDLE | SIDES | {"output", "provenance"},
     "calibrate": BOTTOM | {"launch"},
     "runner": MIDDLE | SIDES | {"calibrate", "engine", "launch", "ledger", "output", "provenance", "site", "stage"},
-    "cli": MIDDLE | SIDES | {"calibrate", "runner"},
+    "usage": set[str](),
+    "cli": MIDDLE | SIDES | {"calibrate", "runner", "usage"},
     "__main__": {"cli"},
 }
 PURE = {"api", "model", "metrics", "plan", "tally", "analysis", "report"}
 ASYNCHRONOUS = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
 # Where the libraries that do IO may be used; the launcher runs the engine's event loop in each worker.
-IO_LIBRARIES = {"trio": {"engine", "launch"}, "httpx": {"engine"}, "h2": {"engine"}}
+IO_LIBRARIES = {"trio": {"engine", "launch"}, "httpx": {"engine"}, "h2": {"engine", "fluxperf_mock"}}
 
 
 def imports(tree: ast.AST) -> Iterator[str]:

@@ -103,6 +103,7 @@ def test_iterations_do_not_disturb_each_other(tmp_path: Path) -> None:
 def test_an_iteration_that_is_given_up_leaves_no_file_open(tmp_path: Path) -> None:
     descriptors = Path("/proc/self/fd")
     spooled = Spooled([write(tmp_path / "rows", [(0, 0, "a"), (1, 0, "b")])], str)
+    assert len(spooled) == 2  # reads the files once
     before = len(list(descriptors.iterdir()))
     iterator = iter(spooled)
     next(iterator)

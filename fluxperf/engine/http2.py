@@ -16,9 +16,10 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, RemoteSettingsChanged, ResponseReceived, StreamEnded, StreamReset
-from h2.exceptions import NoSuchStreamError, ProtocolError
+from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
+from fluxperf.engine.http2_words import complaint_of, error_name, head_fields, quote, reset_error
 from fluxperf.engine.session import BrokenResponse, Ending, Exchange, MalformedResponse, Request
 from fluxperf.engine.sink import Headers, Sink
 from fluxperf.units import NS_PER_S
@@ -36,9 +37,6 @@ _GOAWAY_PAYLOAD = struct.Struct(">II")
 _WINDOW_UPDATE = struct.Struct(">HBBBII")
 _DATA, _GOAWAY, _WINDOW_UPDATE_KIND = 0x0, 0x7, 0x8
 _END_STREAM_OR_PADDED = 0x1 | 0x8
-
-# Fields that are about the connection, which HTTP/2 has no use for (RFC 9113 8.2.2), and what a pseudo field says.
-_LEFT_OUT = (b"connection", b"host", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 
 
 class _H2(H2Connection):
@@ -117,7 +115,7 @@ class Http2Session:
         stream = _Stream(number, exchange, memoryview(request.body))
         self._streams[number] = stream
         self._numbers[exchange] = number
-        self._h2.send_headers(number, _fields(request), end_stream=not request.body)
+        self._h2.send_headers(number, head_fields(request), end_stream=not request.body)
         self._send_body(stream)
         return self._h2.data_to_send()
 
@@ -170,7 +168,7 @@ class Http2Session:
                     self._read_frame(kind, number, buffer[position:stop], at_ns)
                 position = stop
         except ProtocolError as error:
-            self.complaint = _complain(buffer, error, settled=self.settled)
+            self.complaint = complaint_of(buffer, error, settled=self.settled)
             return self._end_all(self.complaint)
         self._rest = buffer[position:]
         if self._unacknowledged >= self._connection_share:
@@ -214,7 +212,7 @@ class Http2Session:
                 self._h2.reset_stream(stream.number, ErrorCodes.NO_ERROR)
             self._end(stream, None)
         elif isinstance(event, StreamReset):
-            self._end(stream, _broken(event))
+            self._end(stream, reset_error(event))
 
     def _part(self, payload: bytes) -> None:
         """The server takes no further streams, and will not look at those beyond the last one that it names."""
@@ -222,7 +220,7 @@ class Http2Session:
             raise ProtocolError("a GOAWAY frame that is too short")
         last, code = _GOAWAY_PAYLOAD.unpack_from(payload)
         self._over = True
-        self._farewell = f"the server said goodbye (GOAWAY, {_name(code)}{_quote(payload[_GOAWAY_PAYLOAD.size :])})"
+        self._farewell = f"the server said goodbye (GOAWAY, {error_name(code)}{quote(payload[_GOAWAY_PAYLOAD.size :])})"
         self.complaint = self._farewell
         for stream in list(self._streams.values()):
             if stream.number > last & _LAST_NUMBER or not stream.exchange.begun:
@@ -295,45 +293,3 @@ def _take_head(stream: _Stream, event: ResponseReceived, at_ns: int) -> None:
     exchange.started = True
     stream.plain = all(name != b"content-length" for name, _ in exchange.headers)
     stream.sink.head(exchange.status, exchange.headers, at_ns)
-
-
-def _fields(request: Request) -> Headers:
-    """The request's head as HTTP/2 has it (RFC 9113 8.3.1)."""
-    fields = [(name.lower(), value) for name, value in request.headers]
-    pseudo = [
-        (b":method", request.method),
-        (b":scheme", request.scheme),
-        (b":authority", next((value for name, value in fields if name == b"host"), b"")),
-        (b":path", request.path),
-    ]
-    return pseudo + [field for field in fields if field[0] not in _LEFT_OUT]
-
-
-def _broken(event: StreamReset) -> Exception:
-    name = _name(int(event.error_code or 0))
-    if not event.remote_reset:
-        return MalformedResponse(f"the server broke the rules of HTTP/2 on this stream ({name})")
-    # A reset is an answer: only one that is lost with its connection can be the keep-alive race.
-    return BrokenResponse(f"the server reset the stream ({name})", untouched=False)
-
-
-def _complain(first: bytes, error: ProtocolError, *, settled: bool) -> str:
-    if not settled and first.startswith(b"HTTP/1"):
-        return "the server answers in HTTP/1.1"
-    what = str(error)
-    if isinstance(error, NoSuchStreamError):
-        what = f"a frame for stream {error.stream_id}, which is not open"
-    return f"the server {'broke the rules of' if settled else 'does not speak'} HTTP/2: {what}"
-
-
-def _name(code: int) -> str:
-    try:
-        return ErrorCodes(code).name
-    except ValueError:
-        return f"error {code}"
-
-
-def _quote(debug: bytes) -> str:
-    """What a GOAWAY says beside its code, if it is text."""
-    text = debug[:200].decode("utf-8", "replace").strip()
-    return f", {text!r}" if text else ""

@@ -127,7 +127,7 @@ class Histogram:
             for bucket, count in zip(buckets, filled, strict=True):
                 counts[bucket] += count
         else:
-            self._made, self._buckets = None, (buckets[:], filled[:])
+            self._made, self._buckets = None, (buckets, filled)  # which nobody changes
         self.count += other.count
         self.sum += other.sum
         self.sum_of_squares += other.sum_of_squares

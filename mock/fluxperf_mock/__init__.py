@@ -1,8 +1,10 @@
 """A mock LLM server: OpenAI's API over a model of a real server's timing, and the truth about what it wrote when.
 
-From the bottom up: `prompts`, `cache`, `answers`, `scheduler`, `truth`, `exposition` and `api` are pure
-(no socket, no clock); `http1` turns bytes into requests and back; `service` joins them into the
-endpoints; `wire` and `server` own the sockets, the timer and the event loop; `cli` is the command.
+From the bottom up: `prompts`, `cache`, `answers`, `scheduler` and `api` are pure (no socket, no clock); `truth` and
+`exposition` count, in memory that processes may share (`shared`, `figures`); `service` joins them into the endpoints.
+`http1_connection` and `http2_connection` turn bytes into requests and back, `opening` and `tls` stand before them;
+`wire`, `listener` and `server` own the sockets, the timer and the event loop; `replicas` is several of these; `cli` is
+the command, `selftest` with `load` its self-test.
 """
 
 from fluxperf_mock.settings import MockSettings

@@ -48,12 +48,16 @@ CASES = {
     "an SLO file that is not there": Case(f"{GOOD} --slo-file nowhere.yaml", "nowhere.yaml"),
     "an SLO of an unknown metric": Case(f"{GOOD} --slo-file slo.yaml", "did you mean 'ttft_ms'?"),
     "an output directory under a file": Case(f"{GOOD} --output-dir prompts.jsonl/out", "--output-dir"),
+    "a version of HTTP that is not spoken": Case(f"{GOOD} --http 3", "--http is one of auto, 1.1, 2"),
+    "no streams": Case(f"{GOOD} --streams-per-connection 0", "--streams-per-connection must be at least 1"),
+    "authorities that are not there": Case(f"{GOOD} --ca-file nowhere.pem", "--ca-file nowhere.pem cannot be read"),
+    "authorities that are none": Case(f"{GOOD} --ca-file prompts.jsonl", "holds no certificate in PEM form"),
+    "a certificate that is none": Case(f"{GOOD} --client-cert prompts.jsonl", "--client-cert prompts.jsonl is no"),
+    "a key without a certificate": Case(f"{GOOD} --client-key prompts.jsonl", "--client-key needs --client-cert"),
     "a debug directory that is a file": Case(f"{GOOD} --debug --debug-log-dir prompts.jsonl", "--debug-log-dir"),
 }
 NOT_YET = {
-    "https": "--dataset prompts.jsonl --endpoint https://localhost/v1/chat/completions",
     "completions": "--dataset prompts.jsonl --endpoint http://localhost/v1/completions",
-    "HTTP/2": f"{GOOD} --http 2",
     "sessions": f"{GOOD} --mode multi_turn",
     "a URL of metrics": f"{GOOD} --prometheus-url http://localhost:3001/metrics",
     "metrics": f"{GOOD} --prometheus-metrics lmcache_hit_rate memory_usage_bytes",

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxperf.engine.http1 import IDLE_LIMIT_NS, MAX_HEADER_BYTES, Persistence, ResponseReader
-from fluxperf.engine.session import BrokenResponse, MalformedResponse
+from fluxperf.engine.http1 import IDLE_LIMIT_NS, MAX_HEADER_BYTES, Http1Session, Persistence, ResponseReader
+from fluxperf.engine.session import BrokenResponse, Exchange, MalformedResponse, Request
 from fluxperf.units import NS_PER_S
 from tests.engine.scripted import ANSWER, LAST_CHUNK, STREAM_HEAD, Notes, chunk, cut, head, response
 
@@ -313,6 +313,91 @@ def test_a_max_that_is_no_number_says_nothing(value: str) -> None:
 def test_a_max_that_is_reached(value: str) -> None:
     _, after = learn_all([value])
     assert after == [True]
+
+
+# The session.
+
+
+def begun(session: Http1Session) -> Exchange:
+    """An exchange whose request has been sent."""
+    exchange = Exchange(Notes(), None)
+    wire = session.begin(exchange, Request(b"POST", b"http", b"/v1", [(b"Host", b"h")], b"{}"))
+    assert wire == b"POST /v1 HTTP/1.1\r\nHost: h\r\n\r\n{}"
+    exchange.begun = True
+    session.begun(exchange)
+    return exchange
+
+
+def outcome(endings: Sequence[tuple[Exchange, Exception | None]], exchange: Exchange) -> Exception | None:
+    """How the exchange ended, which must have been the only one."""
+    ((ended, error),) = endings
+    assert ended is exchange
+    return error
+
+
+def test_a_session_carries_one_exchange_after_the_other() -> None:
+    session = Http1Session()
+    for _ in range(3):
+        assert (session.settled, session.capacity) == (True, 1)
+        exchange = begun(session)
+        assert session.feed(response(b"hello")[:-1], 1) == ()
+        assert outcome(session.feed(b"o", 2), exchange) is None
+        assert (exchange.status, exchange.headers) == (200, [(b"content-length", b"5")])
+    assert session.pending() == b""
+
+
+@pytest.mark.parametrize(
+    "answer", [response(b"", "Connection: close"), response(b"", "Keep-Alive: max=1"), response(b"") + b"more"]
+)
+def test_a_session_that_serves_no_more_says_so(answer: bytes) -> None:
+    session = Http1Session()
+    exchange = begun(session)
+    assert outcome(session.feed(answer, 1), exchange) is None
+    assert session.capacity == 0
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_a_session_that_breaks_ends_its_exchange(started: bool) -> None:
+    for breaking in ("closed", "reset"):
+        session = Http1Session()
+        exchange = begun(session)
+        if started:
+            session.feed(STREAM_HEAD, 1)
+        endings = session.feed_eof(2) if breaking == "closed" else session.break_off("reset")
+        error = outcome(endings, exchange)
+        assert isinstance(error, BrokenResponse)
+        assert error.untouched is not started
+        assert session.capacity == 0
+        assert session.feed_eof(3) == session.break_off("again") == ()
+
+
+def test_a_session_that_hears_what_is_no_http_ends_its_exchange() -> None:
+    session = Http1Session()
+    exchange = begun(session)
+    assert isinstance(outcome(session.feed(b"hello", 1), exchange), MalformedResponse)
+    assert session.capacity == 0
+
+
+def test_a_session_that_is_spoken_to_while_it_is_idle_is_over() -> None:
+    session = Http1Session()
+    assert session.feed(head(status="408 Request Timeout"), 1) == ()
+    assert session.capacity == 0
+
+
+def test_what_comes_before_the_request_has_gone_out_is_no_answer_to_it() -> None:
+    session = Http1Session()
+    exchange = Exchange(Notes(), None)
+    session.begin(exchange, Request(b"POST", b"http", b"/", [], b""))
+    error = outcome(session.feed(head(status="408 Request Timeout"), 1), exchange)
+    assert isinstance(error, BrokenResponse)
+    assert error.untouched
+
+
+def test_giving_up_an_exchange_leaves_nothing_of_the_session() -> None:
+    session = Http1Session()
+    assert not session.abandon(begun(session))
+    assert session.capacity == 0
+    assert session.feed(response(b"late"), 1) == ()
 
 
 def test_a_whole_answer_is_read_by_the_reader_of_these_tests() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -135,6 +136,21 @@ async def test_a_server_that_is_not_trusted_is_named(authority: Authority, name:
             await there.pool.warm(3)
         assert there.server.requests == []
         await until(lambda: there.server.open_connections == 0)
+
+
+@in_trio
+async def test_a_connection_that_comes_to_nothing_leaves_no_descriptor(authority: Authority) -> None:
+    async with loopback(replying(OK), tls=authority.server(), **route(authority, ca_file=None)) as there:
+        before = count_descriptors()
+        for _ in range(5):
+            with pytest.raises(httpx.ConnectError):
+                await there.get()
+        await until(lambda: there.server.connections == 5 and there.server.open_connections == 0)
+        assert count_descriptors() == before
+
+
+def count_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 @pytest.mark.parametrize("name", UNTRUSTED)

@@ -24,9 +24,13 @@ from fluxperf.model.timeline import Timeline, from_row
 from fluxperf.spool import Spooled
 from fluxperf.tally import Tally
 from fluxperf.units import NS_PER_MS, NS_PER_S
+from tests.engine.far_end import FarEnd, http2, listen
 from tests.engine.scripted import (
     ANSWER,
+    DONE,
+    ROLE,
     STREAM_HEAD,
+    USAGE,
     Peer,
     Script,
     Server,
@@ -38,6 +42,7 @@ from tests.engine.scripted import (
     say,
     serving,
     stall,
+    stop,
     stream,
     until,
 )
@@ -95,9 +100,9 @@ def plan(tmp_path: Path) -> Iterator[PlanRound]:
         shared.tickets.close()
 
 
-def client_of(server: Server, **changes: Any) -> Client:
+def client_of(server: Server, http: str = "1.1", **changes: Any) -> Client:
     template = make_template(server.url, {"content-type": "application/json"}, 60 * NS_PER_S)
-    return replace(Client(template, Route(server.address), APIS["chat"], kernel_stamps=True), **changes)
+    return replace(Client(template, Route(server.address, http), APIS["chat"], kernel_stamps=True), **changes)
 
 
 async def at_once() -> int:
@@ -293,6 +298,49 @@ async def test_a_server_that_says_when_it_closes_costs_connections_but_no_reques
     assert [row.connect_ns > 0 for row in planned.rows()] == [index in (3, 6, 9) for index in range(10)]
     assert {row.resent for row in planned.rows()} == {0}
     assert (server.connections, len(server.requests)) == (4, 10)
+
+
+@in_trio
+async def test_over_http_2_a_server_that_says_goodbye_costs_connections_but_no_request(plan: PlanRound) -> None:
+    async def leave_after_three(far: FarEnd) -> None:
+        for number in (1, 3, 5):
+            if (asked := await far.request()) is None:
+                return
+            assert asked.number == number
+            await far.answer(asked, ROLE, say("One"), say(" two"), stop(), USAGE, DONE)
+        await far.say_goodbye(5)
+        await listen(far)
+
+    planned = plan(10, 1)
+    async with working(planned, http2(leave_after_three), http="2") as (server, worker):
+        await worker.warm(1)
+        _, audit = await worker.run_round(planned.order, at_once)
+    assert planned.outcomes() == [Outcome.OK] * 10
+    assert {row.resent for row in planned.rows()} == {0}
+    assert (audit.opened, audit.reopened, server.connections) == (1, 3, 4)
+    assert (audit.stamp_slack.count, audit.first_stamp_slack.count) == (20, 10)
+
+
+@in_trio
+async def test_over_http_2_requests_share_connections_and_a_stop_cuts_them_off(plan: PlanRound) -> None:
+    async def answer_some(far: FarEnd) -> None:
+        for asked in await far.requests(40):
+            if asked.number < 20:
+                await far.answer(asked, say("One"), stop())
+            else:
+                await far.begin(asked, say("One"))
+        await far.until(lambda: len(far.peer.server.requests) == 50)
+        worker.stop()
+        await listen(far)
+
+    planned = plan(100, 40)
+    async with serving(http2(answer_some)) as server:
+        client = client_of(server, route=Route(server.address, "2", streams_per_connection=40))
+        async with open_worker(NUMBER, client, planned.shared) as worker:
+            await worker.warm(40)
+            tally, audit = await worker.run_round(planned.order, at_once)
+    assert tally.outcomes == {Outcome.OK: 10, Outcome.CUT_OFF: 40}
+    assert (audit.opened, audit.reopened, server.connections) == (1, 0, 1)
 
 
 @in_trio

@@ -189,10 +189,8 @@ def test_fewest_output_tokens_are_not_above_the_most() -> None:
 @pytest.mark.parametrize(
     ("values", "promise"),
     [
-        ({"endpoint": "https://host/v1/chat/completions"}, "https:// endpoints are not yet built: use http://"),
         ({"endpoint": "http://host/v1/completions"}, "the completions API is not yet built"),
         ({"mode": "multi_turn"}, "--mode multi_turn is not yet built"),
-        ({"http": "2"}, "--http 2 is not yet built"),
     ],
 )
 def test_what_is_promised_and_not_built_says_not_yet(values: dict[str, str], promise: str) -> None:
