@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 WIDTH = 100
+LONGEST_WITH_DECIMALS = 8
 Row = Mapping[str, str | int | float | None]
 
 
@@ -51,10 +52,13 @@ def render(table: Table) -> str:
 
 
 def cell(value: str | int | float | None, form: str) -> str:
-    """One value as text; `-` where there is none."""
+    """One value as text, without the decimals of a number that is large; `-` where there is none."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "-"
-    return format(value, form) if isinstance(value, int | float) else value
+    if isinstance(value, str):
+        return value
+    text = format(value, form)
+    return format(value, ",.0f") if "." in text and len(text) > LONGEST_WITH_DECIMALS else text
 
 
 def ratio(value: float | None, baseline: float | None) -> float | None:

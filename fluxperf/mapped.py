@@ -11,9 +11,11 @@ import mmap
 import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from heapq import merge
+from io import FileIO
 from itertools import chain, islice
-from typing import IO, Any
+from typing import Any
 
 from fluxperf.errors import RunFailed
 
@@ -23,17 +25,17 @@ PIECE = 8192  # integers
 def mapped(values: Iterable[int]) -> memoryview[int]:
     """The values (0 to 2**64 - 1), to be read and set at their places. A slice is a view, not a copy.
 
-    Each call takes one descriptor until the view is gone. Raises RunFailed if there is no room.
+    What is mapped takes one descriptor until its last view is gone. Raises RunFailed if there is no room.
     """
     rest = iter(values)
     count = 0
-    with _temporary() as file:
+    with _temporary_file() as file:
         while piece := array("Q", islice(rest, PIECE)):
-            _write(file, piece)
+            _write(file, piece.tobytes())
             count += len(piece)
         if not count:
-            _write(file, array("Q", [0]))  # there is no mapping of nothing
-        return memoryview(mmap.mmap(file.fileno(), 0)).cast("Q")[:count]
+            _write(file, bytes(array("Q", [0])))  # nothing cannot be mapped
+        return _map(file)[:count]
 
 
 def in_order(values: Iterable[int], key: Callable[[int], Any] | None = None) -> Iterator[int]:
@@ -44,24 +46,30 @@ def in_order(values: Iterable[int], key: Callable[[int], Any] | None = None) -> 
     return merge(*(runs[start : start + PIECE] for start in range(0, len(runs), PIECE)), key=key)
 
 
-def _temporary() -> IO[bytes]:
-    try:
+def _temporary_file() -> FileIO:
+    with _told():
         return tempfile.TemporaryFile(prefix="fluxperf-", suffix=".integers", buffering=0)
-    except OSError as error:
-        raise _failed(error) from error
 
 
-def _write(file: IO[bytes], piece: array[int]) -> None:
-    rest = memoryview(piece).cast("B")
-    try:
+def _write(file: FileIO, data: bytes) -> None:
+    rest = memoryview(data)
+    with _told():
         while rest:
             rest = rest[file.write(rest) :]
+
+
+def _map(file: FileIO) -> memoryview[int]:
+    with _told():
+        return memoryview(mmap.mmap(file.fileno(), 0)).cast("Q")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turns what the file system refuses into RunFailed."""
+    try:
+        yield
     except OSError as error:
-        raise _failed(error) from error
-
-
-def _failed(error: OSError) -> RunFailed:
-    return RunFailed(
-        f"cannot write a temporary file in {tempfile.gettempdir()}: {error.strerror or error}; "
-        "make room, or choose another directory with TMPDIR"
-    )
+        raise RunFailed(
+            f"cannot write a temporary file in {tempfile.tempdir or 'any directory'}: {error.strerror or error}; "
+            "make room, or name another directory in TMPDIR"
+        ) from error

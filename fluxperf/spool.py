@@ -25,6 +25,7 @@ _TURN_BITS = 20
 _OFFSET_BITS = 48
 _OFFSET_MASK = (1 << _OFFSET_BITS) - 1
 _READ_BYTES = 1 << 16
+_PEEK_BYTES = 4096
 
 
 class SpoolWriter:
@@ -109,9 +110,9 @@ def _find_records(path: Path) -> Iterator[tuple[int, int, int]]:
 
 
 def _read_record(fd: int, offset: int) -> Any:
-    unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=0)
+    unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=0, read_size=_PEEK_BYTES)
     while True:
-        data = os.pread(fd, 4096, offset)
+        data = os.pread(fd, _PEEK_BYTES, offset)
         unpacker.feed(data)
         offset += len(data)
         try:

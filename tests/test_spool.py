@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -98,6 +99,19 @@ def test_iterations_do_not_disturb_each_other(tmp_path: Path) -> None:
     assert list(zip(spooled, spooled, strict=True)) == [("a", "a"), ("b", "b")]
     assert "b" in spooled
     assert "c" not in spooled
+
+
+def test_memory_does_not_grow_with_the_records(tmp_path: Path) -> None:
+    count = 20_000
+    path = write(tmp_path / "rows", ((number * 7919 % count, 0, number) for number in range(count)))
+    tracemalloc.start()
+    try:
+        spooled = Spooled([path], int)
+        assert sum(1 for _ in spooled) == count
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 1_200_000
 
 
 def test_an_iteration_that_is_given_up_leaves_no_file_open(tmp_path: Path) -> None:

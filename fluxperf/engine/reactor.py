@@ -29,6 +29,7 @@ from fluxperf.units import NS_PER_MS
 READ_BYTES = 16_384
 POLLED_AT_ONCE = 64
 MAX_BATCH = 512
+MAX_SHARED_BATCH = 32
 # A burst of first requests must not keep the reactor from the first answers.
 SENDS_BETWEEN_DRAINS = 32
 SENDING_NS = NS_PER_MS
@@ -152,7 +153,7 @@ class Reactor:
                 await trio.lowlevel.wait_readable(fd)
                 self._drain()
                 self._drain_on()
-            for _ in range(min(WAKE_UPS_BETWEEN_DRAINS, len(self._finished))):
+            for _ in range(min(WAKE_UPS_BETWEEN_DRAINS if self.patient else 1, len(self._finished))):
                 self._finished.popleft().set()
 
     @contextmanager
@@ -183,7 +184,7 @@ class Reactor:
         if self._held:
             return
         enough_ns = now_ns() + SENDING_NS
-        for _ in range(min(SENDS_BETWEEN_DRAINS, len(self._outbox))):
+        for _ in range(min(SENDS_BETWEEN_DRAINS if self.patient else 2, len(self._outbox))):
             channel, data, parcel, due_ns = self._outbox.popleft()
             if channel.sock.fileno() not in self._channels or not channel.wants(parcel):
                 continue
@@ -215,7 +216,7 @@ class Reactor:
                 since_ns = self._polled_ns
             # Where streams share a connection, a segment that is not read at once may be merged with the next one.
             done = len(events) < POLLED_AT_ONCE if self.patient else len(batch) == before
-            if timers_due or done or len(batch) >= MAX_BATCH:
+            if timers_due or done or len(batch) >= (MAX_BATCH if self.patient else MAX_SHARED_BATCH):
                 break
         if batch:
             self._hand_out(batch, last_ns)

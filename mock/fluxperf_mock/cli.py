@@ -64,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
     except FluxPerfError as error:
         sys.stderr.write(f"fluxperf mock: {error}\n")
         return error.exit_code
+    except KeyboardInterrupt:  # before the server could see to it, or during a self-test
+        return 128 + signal.SIGINT
     return 128 + stopped_by if stopped_by == signal.SIGINT else 0
 
 

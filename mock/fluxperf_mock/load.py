@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import select
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -19,26 +20,30 @@ _TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """So many streams at once, each of so many answers of so many tokens, one after another."""
+    """So many streams at once, each of so many answers of so many tokens, one after another.
+
+    They begin evenly over `ramp_ns`.
+    """
 
     streams: int
     answers: int
     tokens: int
+    ramp_ns: int = 0
 
     def run(self, port: int, ready: Callable[[], None], deadline_ns: int) -> bool:
         """Loads the server on this machine; False if it was not done by the deadline. Raises OSError.
 
-        All streams begin at once, after `ready` was called with all connections open.
+        Calls `ready` when all connections are open, before the first stream begins.
         """
-        clients: dict[int, _Client] = {}
+        clients: list[_Client] = []
         try:
-            for number in range(self.streams):
-                client = _Client(port, self._requests(number))
-                clients[client.sock.fileno()] = client
+            clients.extend(_Client(port, self._requests(number)) for number in range(self.streams))
             ready()
-            return _run(clients, deadline_ns)
+            start_ns = now_ns()
+            starts_ns = (start_ns + self.ramp_ns * number // self.streams for number in range(self.streams))
+            return _run(deque(zip(starts_ns, clients, strict=True)), deadline_ns)
         finally:
-            for client in clients.values():
+            for client in clients:
                 client.sock.close()
 
     def _requests(self, stream: int) -> Iterator[bytes]:
@@ -77,15 +82,19 @@ class _Client:
         return self.send_next()
 
 
-def _run(clients: dict[int, _Client], deadline_ns: int) -> bool:
+def _run(waiting: deque[tuple[int, _Client]], deadline_ns: int) -> bool:
+    """Begins each stream when it is time, and reads until all are done; False if the deadline came first."""
+    running: dict[int, _Client] = {}
     with select.epoll() as epoll:
-        for descriptor, client in clients.items():
-            epoll.register(descriptor, select.EPOLLIN)
-            client.send_next()
-        left = len(clients)
-        while left and (left_ns := deadline_ns - now_ns()) > 0:
-            for descriptor, _ in epoll.poll(ns_to_s(left_ns)):
-                if not clients[descriptor].read():
+        while (waiting or running) and (at_ns := now_ns()) < deadline_ns:
+            while waiting and waiting[0][0] <= at_ns:
+                _, client = waiting.popleft()
+                running[client.sock.fileno()] = client
+                epoll.register(client.sock, select.EPOLLIN)
+                client.send_next()
+            until_ns = min(waiting[0][0], deadline_ns) if waiting else deadline_ns
+            for descriptor, _ in epoll.poll(ns_to_s(until_ns - at_ns)):
+                if not running[descriptor].read():
                     epoll.unregister(descriptor)
-                    left -= 1
-    return left == 0
+                    del running[descriptor]
+    return not (waiting or running)

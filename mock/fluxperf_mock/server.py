@@ -55,7 +55,11 @@ def open_site(settings: MockSettings) -> Site:
     tls = None
     if settings.tls_cert is not None and settings.tls_key is not None:
         tls = load_context(settings.tls_cert, settings.tls_key)
-    return Site(settings, Board(settings.replicas), tls, listen(settings.host, settings.port), now_ns())
+    try:
+        board = Board(settings.replicas)
+    except OSError as error:  # where the system promises no memory that it does not have
+        raise RunFailed(f"cannot get memory for the truth: {error.strerror}; use fewer --replicas") from error
+    return Site(settings, board, tls, listen(settings.host, settings.port), now_ns())
 
 
 class Server:

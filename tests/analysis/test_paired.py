@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
+import tracemalloc
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -30,6 +32,22 @@ def request(index: int, ttft_ms: float, *, turn: int = 0, outcome: Outcome = Out
         end_ns=first + 100 * MS,
         output_events=tokens,
     )
+
+
+class Many(Collection[Timeline]):
+    """So many requests, made as they are asked for."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __contains__(self, item: object) -> bool:
+        return item in iter(self)
+
+    def __iter__(self) -> Iterator[Timeline]:
+        return (request(index, 1 + index * 7919 % self.count) for index in range(self.count))
 
 
 def a_round(number: int, requests: Iterable[Timeline]) -> RoundResult:
@@ -95,6 +113,18 @@ def test_what_has_no_pair_is_dropped_and_counted() -> None:
     )
     (ttft,) = compare(baseline, later, ("ttft_ms",))
     assert (ttft.pairs, ttft.dropped, ttft.median_ratio) == (1, 5, 2)
+
+
+def test_memory_does_not_grow_with_the_requests() -> None:
+    count = 20_000
+    baseline, later = (replace(a_round(number, ()), requests=Many(count)) for number in (1, 2))
+    tracemalloc.start()
+    try:
+        assert [found.pairs for found in compare(baseline, later)] == [count] * 3
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 1_000_000 < 8 * count * 8
 
 
 def test_turns_are_pairs_of_their_own() -> None:

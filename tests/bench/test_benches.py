@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 import pytest
 
 from bench import __main__ as bench
+from bench import accuracy, memory, merge, rate, startup
 from bench.accuracy import Case, compare
 from bench.memory import parse_rss_anon_mib
 from bench.merge import make_report
 from bench.peer import Load
 from bench.rate import to_row
 from bench.rig import AIOHTTP, HTTPX, OURS, Measured, Rig
-from bench.table import Column, Table
+from bench.table import Column, Table, render
 from fluxperf.calibrate.server import TestServer
 from fluxperf.errors import RunFailed
 from fluxperf.launch.codec import decode_report, encode_report
@@ -107,3 +109,13 @@ def test_results_are_printed_and_written(
     with pytest.raises(SystemExit) as caught:
         bench.main(["goood"])
     assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("module", [accuracy, memory, merge, rate, startup])
+def test_no_table_is_wider_than_100_columns(module: ModuleType) -> None:
+    row: dict[str, Any] = {column.key: 12_345 for column in module.COLUMNS}
+    row |= {"client": "fluxperf, mock", "what": "a run of one request", "http": "1.1", "streams": 512}
+    row |= {"requests": 200_000, "gap_p50": -123.456, "late_p99": 1234.567, "us_per_token": 130.8}
+    row |= {name: 1.05 for name in row if name.endswith("ratio")}
+    lines = render(Table("t", "t", module.COLUMNS, [row], getattr(module, "NOTES", ()))).splitlines()
+    assert max(map(len, lines)) <= 100

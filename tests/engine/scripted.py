@@ -258,8 +258,9 @@ async def loopback(
     async with serving(script, lambda: reactor.reads, host, tls) as server, trio.open_nursery() as nursery:
         nursery.start_soon(reactor.run)
         pool = Pool(reactor, Route(server.address, **route), kernel_stamps=True)
-        async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:
-            yield Loopback(server, reactor, pool, http)
+        with reactor.company():  # the server lives in the same loop
+            async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:
+                yield Loopback(server, reactor, pool, http)
         nursery.cancel_scope.cancel()
     reactor.close()
 

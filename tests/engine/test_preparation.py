@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from fluxperf.api import APIS, ChatOptions
 from fluxperf.engine.bodies import Prepared
 from fluxperf.engine.preparation import Encoding, Preparation, prepare
+from fluxperf.mapped import mapped
 from fluxperf.plan.workload import Dataset, open_dataset
 
 LINES = [
@@ -54,6 +56,21 @@ def test_duplicates_are_counted_within_a_sample(dataset: Dataset) -> None:
     assert preparation.count_duplicates([0, 1, 2, 3]) == 1
     assert preparation.count_duplicates([0, 1, 3]) == 0
     assert preparation.count_cut([0, 1, 2, 3]) == 0
+
+
+def test_memory_does_not_grow_with_the_requests(dataset: Dataset) -> None:
+    some = prepare(dataset, [0], ENCODING)
+    count = 50_000
+    numbers = mapped(number // 2 for number in range(count))
+    tracemalloc.start()
+    try:
+        many = Preparation(some.bodies, numbers, numbers, numbers)
+        assert many.count_duplicates(range(count)) == count // 2
+        assert sum(many.tickets(range(count))) == many.count_cut(range(count)) == sum(numbers)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 1_000_000 < 8 * count * 4
 
 
 def test_long_prompts_are_cut_and_counted(dataset: Dataset) -> None:

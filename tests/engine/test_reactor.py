@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluxperf.clock import StampClock, kernel_stamps_work, now_ns, stamp_receives
+from fluxperf.engine import reactor as reactor_module
 from fluxperf.engine.reactor import POLLED_AT_ONCE, SENDS_BETWEEN_DRAINS, WAKE_UPS_BETWEEN_DRAINS, Reactor
 from fluxperf.engine.timers import Timer, Timers
 from fluxperf.units import NS_PER_MS, NS_PER_S
@@ -379,14 +380,37 @@ async def test_held_sends_wait_for_the_release() -> None:
         assert peer.recv(100) == b"012"
 
 
+class Steps(trio.abc.Instrument):
+    """Counts the turns of trio's loop that the reactor takes."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.taken += task.name.endswith("Reactor.run")
+
+
+@pytest.mark.parametrize("patient", [True, False])
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "in company"])
+@in_trio
+async def test_while_much_comes_it_reads_on_by_itself_unless_others_need_the_loop(alone: bool, patient: bool) -> None:
+    """Whatever it reads brings the next: at least every second read is without a turn of the loop, if that is free."""
+    with local_pair() as (line, peer), ExitStack() as stack:
+        async with running(Reactor(), line) as reactor:
+            reactor.patient = patient
+            if not alone:
+                stack.enter_context(reactor.company())
+            line.on_receive = lambda data: peer.send(b"x") if len(line.heard) < 50 else None
+            steps = Steps()
+            trio.lowlevel.add_instrument(steps)
+            peer.send(b"x")
+            await until(lambda: len(line.heard) == 50)
+            trio.lowlevel.remove_instrument(steps)
+    assert steps.taken <= 26 if alone else steps.taken >= 50
+
+
 @in_trio
 async def test_while_it_holds_it_rests() -> None:
-    class Steps(trio.abc.Instrument):
-        taken = 0
-
-        def before_task_step(self, task: trio.lowlevel.Task) -> None:
-            self.taken += task.name.endswith("Reactor.run")
-
     with local_pair() as (line, _):
         async with running(Reactor(), line) as reactor:
             reactor.hold()
@@ -410,25 +434,40 @@ async def test_a_timer_may_release() -> None:
             await until(lambda: bool(line.heard))
 
 
-@in_trio
-async def test_only_so_many_sends_go_between_two_drains() -> None:
-    """Each send brings an answer at once; a drain is seen by the answers that it reads."""
+async def sends_between_drains(count: int, after_each_ns: int) -> list[int]:
+    """How many of so many sends go before the first drain, before the second, ...
+
+    Each send takes so long and brings an answer at once; a drain is seen by the answers that it reads.
+    """
     with local_pair() as (line, _), local_pair() as (ear, ear_peer):
         order: list[str] = []
 
         def send() -> None:
             order.append("sent")
             ear_peer.send(b"x")
+            spin(now_ns() + after_each_ns)
 
         line.on_sent = send
         ear.on_receive = lambda data: order.append("drained")
         async with running(Reactor(), line, ear) as reactor:
             reactor.hold()
-            for _ in range(SENDS_BETWEEN_DRAINS * 3 + 1):
+            for _ in range(count):
                 reactor.send(line, b"x", None)
             reactor.release()
-            await until(lambda: order.count("drained") == 4)
-    assert runs(order, "sent") == [SENDS_BETWEEN_DRAINS] * 3 + [1]
+            await until(lambda: order.count("sent") == count and order[-1] == "drained")
+    return runs(order, "sent")
+
+
+@in_trio
+async def test_only_so_many_sends_go_between_two_drains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reactor_module, "SENDING_NS", HOUR_NS)
+    expected = [SENDS_BETWEEN_DRAINS] * 3 + [1]
+    assert await sends_between_drains(SENDS_BETWEEN_DRAINS * 3 + 1, 0) == expected
+
+
+@in_trio
+async def test_sends_that_take_long_are_fewer_between_two_drains() -> None:
+    assert max(await sends_between_drains(6, reactor_module.SENDING_NS)) <= 2
 
 
 @in_trio

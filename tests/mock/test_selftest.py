@@ -78,10 +78,11 @@ def test_the_line(capacity: Capacity, replicas: int, line: str) -> None:
     assert capacity.describe(replicas) == line
 
 
-def test_a_load_is_answered_whole(serve: Callable[..., int]) -> None:
+@pytest.mark.parametrize("ramp_ns", [0, 5_000_000])
+def test_a_load_is_answered_whole(serve: Callable[..., int], ramp_ns: int) -> None:
     port = serve("--decode-ms", "0.1", "--overhead-ms", "0")
     called: list[int] = []
-    load = Load(streams=5, answers=3, tokens=40)
+    load = Load(streams=5, answers=3, tokens=40, ramp_ns=ramp_ns)
     assert load.run(port, lambda: called.append(1), now_ns() + 60 * NS_PER_S)
     assert called == [1]
 

@@ -84,7 +84,7 @@ def test_what_came_from_elsewhere_merges_like_any_other(here: list[int], there: 
 
 
 @given(st.lists(anything, min_size=1), st.lists(anything, min_size=1), anything)
-def test_what_was_merged_into_an_empty_one_does_not_change_with_it(first: list[int], second: list[int], limit: int) -> None:
+def test_what_was_merged_into_an_empty_one_stays_as_it_is(first: list[int], second: list[int], limit: int) -> None:
     source, merged = Histogram.from_state(histogram_of(first).to_state()), Histogram()
     merged.merge(source)
     assert merged.count_above(limit) == histogram_of(first).count_above(limit)

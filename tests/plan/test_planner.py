@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from itertools import pairwise
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluxperf.errors import UsageError
-from fluxperf.plan.planner import LevelPlan, PlanRequest, WorkerPlan, deal_lanes, plan_levels
+from fluxperf.plan.planner import LevelPlan, PlanRequest, WorkerPlan, deal_lanes, find_drawn, plan_levels
 
 
 @st.composite
@@ -85,6 +86,24 @@ def test_every_round_sends_the_sample(request: PlanRequest) -> None:
             assert sorted(one.order) == sorted(plan.sample)
             if not request.shuffle_later_rounds:
                 assert list(one.order) == list(plan.sample)
+
+
+@given(requests())
+def test_drawn_is_what_any_level_sends(request: PlanRequest) -> None:
+    plans = plan_levels(request)
+    assert list(find_drawn(plans, request.dataset_size)) == sorted({index for plan in plans for index in plan.sample})
+
+
+def test_memory_does_not_grow_with_the_requests() -> None:
+    size = 20_000
+    tracemalloc.start()
+    try:
+        plans = plan_levels(PlanRequest(dataset_size=size, concurrency=(1, 2), num_samples=(size,), rounds=3))
+        assert len(find_drawn(plans, size)) == size
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 400_000 < 8 * size * 4
 
 
 @given(requests())
