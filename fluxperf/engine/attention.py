@@ -22,16 +22,18 @@ class Attention(trio.abc.Instrument):
     def __init__(self) -> None:
         self._histogram = Histogram()
         self._noted: list[int] = []
+        self._waits = False
         self.woke_ns = self._looking_ns = now_ns()
 
     @property
     def slept_ns(self) -> int:
-        """How long the last look took, waiting included; it ended at `woke_ns`."""
-        return self.woke_ns - self._looking_ns
+        """How long the last look waited; it ended at `woke_ns`. One that does not wait is no sleep, however long."""
+        return self.woke_ns - self._looking_ns if self._waits else 0
 
     def before_io_wait(self, timeout: float) -> None:
         """The loop looks for what is ready, and waits for it."""
         self._note(now_ns())
+        self._waits = timeout > 0
 
     def after_io_wait(self, timeout: float) -> None:
         """It has found something, or waited long enough, and gets to work."""
@@ -40,6 +42,7 @@ class Attention(trio.abc.Instrument):
     def looked(self, from_ns: int, until_ns: int) -> None:
         """Somebody looked between these two instants, waiting included."""
         self._note(from_ns)
+        self._waits = True
         self.woke_ns = until_ns
 
     def take(self) -> Histogram:

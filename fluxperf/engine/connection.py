@@ -171,6 +171,8 @@ class Connection:
 
     def fail(self, error: OSError, at_ns: int) -> None:
         """See `Channel`."""
+        if not self.is_open:  # closed by us, while this waited in a batch
+            return
         name = errno.errorcode.get(error.errno or 0, "")
         self._break(
             "the server reset the connection" if error.errno == errno.ECONNRESET else f"{error.strerror} ({name})"

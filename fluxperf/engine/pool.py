@@ -12,6 +12,7 @@ import trio
 from fluxperf.clock import now_ns
 from fluxperf.engine.connection import Connection
 from fluxperf.engine.dial import CONNECT_TIMEOUT_S, Route, dial
+from fluxperf.engine.pace import PATIENT, PROMPT
 from fluxperf.engine.reactor import Reactor
 from fluxperf.units import NS_PER_S
 
@@ -93,7 +94,7 @@ class Pool:
             self._wake_waiting(len(self._waiting))  # also if it failed: the next one tries
         self.opened += 1
         self._per_connection = max(self._room(connection), 1)
-        self.reactor.patient = self._kernel_stamps and self._per_connection == 1
+        self.reactor.pace = PATIENT if self._kernel_stamps and self._per_connection == 1 else PROMPT
         self.changed(connection)
         return connection
 

@@ -22,23 +22,17 @@ from fluxperf.clock import STAMP_SPACE, StampClock, now_ns, realtime_stamp_ns
 from fluxperf.engine.attention import Attention
 from fluxperf.engine.channel import Channel
 from fluxperf.engine.gauge import Gauge
+from fluxperf.engine.pace import PROMPT
 from fluxperf.engine.timers import Timer, Timers
 from fluxperf.engine.writer import Writer
 from fluxperf.units import NS_PER_MS
 
 READ_BYTES = 16_384
 POLLED_AT_ONCE = 64
-MAX_BATCH = 512
-MAX_SHARED_BATCH = 32
-# A burst of first requests must not keep the reactor from the first answers.
-SENDS_BETWEEN_DRAINS = 32
 SENDING_NS = NS_PER_MS
-# Nor must a burst of finished ones: each woken task takes a tenth of a millisecond to prepare its next request.
-WAKE_UPS_BETWEEN_DRAINS = 8
 # While there is much to read, the reactor waits by itself: a turn of trio's loop costs as much as five tokens.
 ALONE_NS = 5 * NS_PER_MS
 ALONE_WAIT_S = 0.002
-REST_S = 0.0003
 SLEPT_NS = NS_PER_MS // 5  # a wait that lasted longer was a sleep
 _WAKE_DECAY_BITS = 6
 
@@ -67,11 +61,12 @@ class Reactor:
         self._channels: dict[int, Channel] = {}
         self._outbox: deque[tuple[Channel, bytes, Any, int]] = deque()
         self._finished: deque[trio.Event] = deque()
-        self.patient = True
+        self.pace = PROMPT
         self._held = False
         self._company = 0
         self._released_ns = 0
-        self._polled_ns = now_ns()
+        self._looked_ns = now_ns()  # all that came before has been read
+        self._left_some = False  # the last look did not read all that there was
         self._wake_ns = 0  # how long it takes, at worst and lately, from an arrival to being awake
         self._epoll.register(self._bell, select.EPOLLIN)
         self._epoll.register(self._timers.fd, select.EPOLLIN)
@@ -153,7 +148,7 @@ class Reactor:
                 await trio.lowlevel.wait_readable(fd)
                 self._drain()
                 self._drain_on()
-            for _ in range(min(WAKE_UPS_BETWEEN_DRAINS if self.patient else 1, len(self._finished))):
+            for _ in range(min(self.pace.wake_ups, len(self._finished))):
                 self._finished.popleft().set()
 
     @contextmanager
@@ -169,8 +164,8 @@ class Reactor:
         """Drains for a while without a turn of trio's loop, as long as there is something to read and nothing else."""
         began_ns = now_ns()
         while not (self._company or self._finished or (self._outbox and not self._held)):
-            if self.patient:
-                time.sleep(REST_S)
+            if self.pace.rest_s:
+                time.sleep(self.pace.rest_s)
             if not self._drain(ALONE_WAIT_S) or now_ns() > began_ns + ALONE_NS:
                 break
 
@@ -184,7 +179,7 @@ class Reactor:
         if self._held:
             return
         enough_ns = now_ns() + SENDING_NS
-        for _ in range(min(SENDS_BETWEEN_DRAINS if self.patient else 2, len(self._outbox))):
+        for _ in range(min(self.pace.sends, len(self._outbox))):
             channel, data, parcel, due_ns = self._outbox.popleft()
             if channel.sock.fileno() not in self._channels or not channel.wants(parcel):
                 continue
@@ -202,21 +197,20 @@ class Reactor:
         Waits for it, for `wait_s` at most; without, trio has waited.
         """
         batch: list[Arrival] = []
-        last_ns, attention = self._polled_ns, self.attention
+        last_ns, attention, pace = self._looked_ns, self.attention, self.pace
         since_ns = 0
         while True:
-            self._polled_ns = now_ns()
+            looked_ns = now_ns()
             events = self._epoll.poll(wait_s, POLLED_AT_ONCE)
             if wait_s:
-                attention.looked(self._polled_ns, now_ns())
-                self._polled_ns, wait_s = attention.woke_ns, 0
-            before = len(batch)
+                attention.looked(looked_ns, now_ns())
+                looked_ns, wait_s = attention.woke_ns, 0
+            before, self._left_some = len(batch), len(events) >= POLLED_AT_ONCE
             timers_due = self._take_in(events, batch, since_ns)
-            if len(events) < POLLED_AT_ONCE:  # else there may be older ones that it did not return
-                since_ns = self._polled_ns
-            # Where streams share a connection, a segment that is not read at once may be merged with the next one.
-            done = len(events) < POLLED_AT_ONCE if self.patient else len(batch) == before
-            if timers_due or done or len(batch) >= (MAX_BATCH if self.patient else MAX_SHARED_BATCH):
+            if not self._left_some:  # else there may be more, and older, than was read
+                since_ns = self._looked_ns = looked_ns
+            done = len(batch) == before if pace.to_the_end else len(events) < POLLED_AT_ONCE
+            if timers_due or done or len(batch) >= pace.batch:
                 break
         if batch:
             self._hand_out(batch, last_ns)
@@ -252,6 +246,7 @@ class Reactor:
             return
         realtime_ns = realtime_stamp_ns(ancillary) if ancillary else None
         batch.append((channel, data, realtime_ns, 0 if realtime_ns else now_ns(), since_ns))
+        self._left_some |= len(data) >= READ_BYTES
         if not data:
             self.forget(channel)
 

@@ -44,7 +44,7 @@ class Many(Collection[Timeline]):
         return self.count
 
     def __contains__(self, item: object) -> bool:
-        return item in iter(self)
+        return any(request == item for request in self)
 
     def __iter__(self) -> Iterator[Timeline]:
         return (request(index, 1 + index * 7919 % self.count) for index in range(self.count))

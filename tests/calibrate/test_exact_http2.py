@@ -296,7 +296,7 @@ def test_both_protocols_are_served_on_one_port(start: Start) -> None:
     server = start(tokens=2)
     with Peer(server) as peer:
         stream = peer.post(body())
-        server.reset()  # over HTTP/1.1
+        assert server.truth()["finished"] in (0, 1)  # over HTTP/1.1, meanwhile
         assert len(peer.read_answer(stream).contents) == 2
     assert server.truth()["finished"] == 1
 

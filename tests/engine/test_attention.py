@@ -68,3 +68,12 @@ def test_notes_are_counted_each_however_many() -> None:
         attention.looked(at_ns + 10, at_ns + 20)
         at_ns += 20
     assert (attention.take().count, attention.take().count) == (10_000, 0)
+
+
+def test_a_look_that_does_not_wait_is_no_sleep_however_long_it_takes() -> None:
+    attention = Attention()
+    for timeout, sleeps in ((0.0, False), (1.0, True), (0.0, False)):
+        attention.before_io_wait(timeout)
+        took_ns = be_away()
+        attention.after_io_wait(timeout)
+        assert attention.slept_ns >= took_ns if sleeps else attention.slept_ns == 0

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import select
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,7 +19,8 @@ from hypothesis import strategies as st
 
 from fluxperf.clock import StampClock, kernel_stamps_work, now_ns, stamp_receives
 from fluxperf.engine import reactor as reactor_module
-from fluxperf.engine.reactor import POLLED_AT_ONCE, SENDS_BETWEEN_DRAINS, WAKE_UPS_BETWEEN_DRAINS, Reactor
+from fluxperf.engine.pace import PATIENT, PROMPT, Pace
+from fluxperf.engine.reactor import POLLED_AT_ONCE, Reactor
 from fluxperf.engine.timers import Timer, Timers
 from fluxperf.units import NS_PER_MS, NS_PER_S
 from tests.engine.scripted import in_trio, until
@@ -137,6 +139,7 @@ async def test_a_kernel_stamp_is_of_the_arrival_and_not_of_the_read() -> None:
         before_ns = now_ns()
         peer.send(b"hello")
         reactor = Reactor()
+        select.select([line.sock], [], [])
         reading_ns = now_ns()
         async with running(reactor, line):
             await until(lambda: bool(line.heard))
@@ -220,6 +223,7 @@ async def test_sent_is_before_the_first_byte_is_written() -> None:
 @in_trio
 async def test_all_ready_sockets_are_read_before_the_first_is_thought_about() -> None:
     reactor = Reactor()
+    reactor.pace = PATIENT
     reads: list[int] = []
     with ExitStack() as stack:
         pairs = [stack.enter_context(local_pair()) for _ in range(100)]
@@ -369,7 +373,7 @@ async def test_held_sends_wait_for_the_release() -> None:
             reactor.hold()
             for number in range(3):
                 reactor.send(line, b"%d" % number, None)
-            for _ in range(WAKE_UPS_BETWEEN_DRAINS * 3):
+            for _ in range(PATIENT.wake_ups * 3):
                 reactor.wake(trio.Event())
             ear_peer.send(b"x")
             await until(lambda: bool(ear.heard))
@@ -390,14 +394,14 @@ class Steps(trio.abc.Instrument):
         self.taken += task.name.endswith("Reactor.run")
 
 
-@pytest.mark.parametrize("patient", [True, False])
+@pytest.mark.parametrize("pace", [PATIENT, PROMPT], ids=["patient", "prompt"])
 @pytest.mark.parametrize("alone", [True, False], ids=["alone", "in company"])
 @in_trio
-async def test_while_much_comes_it_reads_on_by_itself_unless_others_need_the_loop(alone: bool, patient: bool) -> None:
+async def test_while_much_comes_it_reads_on_by_itself_unless_others_need_the_loop(alone: bool, pace: Pace) -> None:
     """Whatever it reads brings the next: at least every second read is without a turn of the loop, if that is free."""
     with local_pair() as (line, peer), ExitStack() as stack:
         async with running(Reactor(), line) as reactor:
-            reactor.patient = patient
+            reactor.pace = pace
             if not alone:
                 stack.enter_context(reactor.company())
             line.on_receive = lambda data: peer.send(b"x") if len(line.heard) < 50 else None
@@ -434,7 +438,7 @@ async def test_a_timer_may_release() -> None:
             await until(lambda: bool(line.heard))
 
 
-async def sends_between_drains(count: int, after_each_ns: int) -> list[int]:
+async def sends_between_drains(pace: Pace, count: int, after_each_ns: int) -> list[int]:
     """How many of so many sends go before the first drain, before the second, ...
 
     Each send takes so long and brings an answer at once; a drain is seen by the answers that it reads.
@@ -450,6 +454,7 @@ async def sends_between_drains(count: int, after_each_ns: int) -> list[int]:
         line.on_sent = send
         ear.on_receive = lambda data: order.append("drained")
         async with running(Reactor(), line, ear) as reactor:
+            reactor.pace = pace
             reactor.hold()
             for _ in range(count):
                 reactor.send(line, b"x", None)
@@ -458,20 +463,21 @@ async def sends_between_drains(count: int, after_each_ns: int) -> list[int]:
     return runs(order, "sent")
 
 
+@pytest.mark.parametrize("pace", [PATIENT, PROMPT], ids=["patient", "prompt"])
 @in_trio
-async def test_only_so_many_sends_go_between_two_drains(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_so_many_sends_go_between_two_drains(pace: Pace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reactor_module, "SENDING_NS", HOUR_NS)
-    expected = [SENDS_BETWEEN_DRAINS] * 3 + [1]
-    assert await sends_between_drains(SENDS_BETWEEN_DRAINS * 3 + 1, 0) == expected
+    assert await sends_between_drains(pace, pace.sends * 3 + 1, 0) == [pace.sends] * 3 + [1]
 
 
 @in_trio
 async def test_sends_that_take_long_are_fewer_between_two_drains() -> None:
-    assert max(await sends_between_drains(6, reactor_module.SENDING_NS)) <= 2
+    assert max(await sends_between_drains(PATIENT, 6, reactor_module.SENDING_NS)) <= 2
 
 
+@pytest.mark.parametrize("pace", [PATIENT, PROMPT], ids=["patient", "prompt"])
 @in_trio
-async def test_only_so_many_tasks_wake_between_two_drains() -> None:
+async def test_only_so_many_tasks_wake_between_two_drains(pace: Pace) -> None:
     """Each one that wakes makes itself heard; a drain is seen by what it hears."""
     with local_pair() as (ear, ear_peer):
         order: list[str] = []
@@ -483,11 +489,12 @@ async def test_only_so_many_tasks_wake_between_two_drains() -> None:
 
         ear.on_receive = lambda data: order.append("drained")
         reactor = Reactor()
-        for _ in range(WAKE_UPS_BETWEEN_DRAINS * 2 + 1):
+        reactor.pace = pace
+        for _ in range(pace.wake_ups * 2 + 1):
             reactor.wake(cast(trio.Event, Sleeper()))
         async with running(reactor, ear):
             await until(lambda: order.count("drained") == 3)
-    assert runs(order, "woken") == [WAKE_UPS_BETWEEN_DRAINS, WAKE_UPS_BETWEEN_DRAINS, 1]
+    assert runs(order, "woken") == [pace.wake_ups, pace.wake_ups, 1]
 
 
 def runs(order: list[str], name: str) -> list[int]:
@@ -626,12 +633,12 @@ async def test_an_event_that_came_alone_is_not_late_however_late_it_is_read() ->
 
 @stamping
 @pytest.mark.parametrize("count", [1, POLLED_AT_ONCE + 6])
-@pytest.mark.parametrize("patient", [True, False])
+@pytest.mark.parametrize("pace", [PATIENT, PROMPT], ids=["patient", "prompt"])
 @in_trio
-async def test_of_events_that_share_a_read_the_slack_is_at_least_how_late_they_are(count: int, patient: bool) -> None:
+async def test_of_events_that_share_a_read_the_slack_is_at_least_how_late_they_are(count: int, pace: Pace) -> None:
     """The first came a millisecond before the second, whose stamp both have; the slack must not be less."""
     reactor = Reactor()
-    reactor.patient = patient
+    reactor.pace = pace
     with ExitStack() as stack:
         pairs = [stack.enter_context(tcp_pair()) for _ in range(count)]
         async with running(reactor, *(line for line, _ in pairs)):

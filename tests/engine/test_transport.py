@@ -15,8 +15,9 @@ from fluxperf.engine import transport as transport_module
 from fluxperf.engine.connection import Address, Connection
 from fluxperf.engine.dial import Route
 from fluxperf.engine.http1 import IDLE_LIMIT_NS, encode_request
+from fluxperf.engine.pace import PATIENT
 from fluxperf.engine.pool import LOST_TO_STOP_REUSE, Pool
-from fluxperf.engine.reactor import WAKE_UPS_BETWEEN_DRAINS, Reactor
+from fluxperf.engine.reactor import Reactor
 from fluxperf.engine.transport import Transport, make_request
 from fluxperf.units import NS_PER_MS, NS_PER_S
 from tests.engine.scripted import (
@@ -408,7 +409,7 @@ async def test_giving_up_a_request_that_is_over_leaves_its_connection_to_the_nex
     class OneOfACrowd(Notes):
         def end(self, at_ns: int) -> None:
             super().end(at_ns)
-            for _ in range(100 * WAKE_UPS_BETWEEN_DRAINS):
+            for _ in range(100 * PATIENT.wake_ups):
                 there.reactor.wake(trio.Event())
 
     async def give_up(scope: trio.CancelScope, notes: Notes) -> None:
