@@ -45,7 +45,7 @@ The client:
   --workers N                Processes; default: one a core, at most the concurrency
   --http VERSION             auto, 1.1 or 2; auto: what the server picks over TLS, else 1.1 [default: auto]
   --streams-per-connection N
-                             Requests at once on an HTTP/2 connection, if the server allows [default: 16]
+                             Requests at once on an HTTP/2 connection, if the server allows [default: 4]
   --timestamps SOURCE        auto, kernel or user: what stamps arrivals [default: auto]
   --ca-file FILE             Certificates to trust (PEM), in place of the system's
   --client-cert FILE         Our certificate (PEM), for servers that ask for one

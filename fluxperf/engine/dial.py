@@ -19,7 +19,8 @@ from fluxperf.engine.session import Session
 from fluxperf.engine.tls import ALPN_HTTP2, Tls
 
 CONNECT_TIMEOUT_S = 30.0
-STREAMS_PER_CONNECTION = 16
+# Few: streams that share a connection share stamps where their segments merge (docs/connections.md).
+STREAMS_PER_CONNECTION = 4
 _READ_BYTES = 16_384
 
 NO_ALPN_HTTP2 = "the server does not offer HTTP/2 (ALPN): leave out --http 2"

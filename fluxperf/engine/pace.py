@@ -1,24 +1,28 @@
-"""`Pace`: how much of each thing the reactor does at a time."""
+"""`Pace`: how much of each thing the reactor does before the others get their turn."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fluxperf.units import NS_PER_MS, NS_PER_US
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How much of each thing is done before the others get their turn."""
+    """Between two looks at the sockets: how long to think about what came, how much to send, how many tasks to wake.
 
-    batch: int  # reads before what they gave is handed out
-    # A burst of first requests must not keep the reactor from the first answers.
+    Each task that is woken takes a tenth of a millisecond, or two, to record its request and to prepare the next.
+    """
+
+    thinking_ns: int
     sends: int
-    # Nor must a burst of finished ones: each woken task takes a tenth of a millisecond to prepare its next request.
+    sending_ns: int
     wake_ups: int
-    rest_s: float  # between two drains
-    to_the_end: bool  # read on until nothing is left
+    rest_s: float  # how long not to look, when there is nothing to do, so that the next look finds more
+    to_the_end: bool  # look until nothing is left
 
 
-# For sockets whose stamps are as good however late they are read: each drain shall have much to do.
-PATIENT = Pace(batch=512, sends=32, wake_ups=8, rest_s=0.0003, to_the_end=False)
-# For sockets whose segments may merge if they lie unread (several streams on one), or that the kernel does not stamp.
-PROMPT = Pace(batch=32, sends=2, wake_ups=1, rest_s=0, to_the_end=True)
+# For sockets whose stamps are as good however late they are read: each look shall find much.
+PATIENT = Pace(thinking_ns=2 * NS_PER_MS, sends=32, sending_ns=NS_PER_MS, wake_ups=8, rest_s=0.0003, to_the_end=False)
+# For sockets whose segments merge if they lie unread (several streams on one), or that the kernel does not stamp.
+PROMPT = Pace(thinking_ns=200 * NS_PER_US, sends=4, sending_ns=100 * NS_PER_US, wake_ups=1, rest_s=0, to_the_end=True)

@@ -31,7 +31,7 @@ class Wishes:
 
     http: str = "auto"
     trust: Trust = field(default_factory=Trust)
-    streams_per_connection: int = 16
+    streams_per_connection: int = 4
 
 
 @dataclass(frozen=True, slots=True)

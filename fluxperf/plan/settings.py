@@ -41,7 +41,7 @@ class Settings:
     timeout: float = 300
     workers: int | None = None
     http: str = "auto"
-    streams_per_connection: int = 16
+    streams_per_connection: int = 4
     ca_file: str | None = None
     client_cert: str | None = None
     client_key: str | None = None

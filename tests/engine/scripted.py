@@ -255,7 +255,7 @@ async def loopback(
 ) -> AsyncIterator[Loopback]:
     """Server and client for the time of the block. The client uses kernel stamps. `route`: more of its Route."""
     reactor = reactor or Reactor()
-    async with serving(script, lambda: reactor.reads, host, tls) as server, trio.open_nursery() as nursery:
+    async with serving(script, lambda: reactor.receiver.reads, host, tls) as server, trio.open_nursery() as nursery:
         nursery.start_soon(reactor.run)
         pool = Pool(reactor, Route(server.address, **route), kernel_stamps=True)
         with reactor.company():  # the server lives in the same loop

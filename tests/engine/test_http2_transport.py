@@ -176,7 +176,7 @@ async def test_more_than_one_connection_holds_are_opened_as_many_as_are_needed()
         await there.pool.warm(1)
         await ask_at_once(there, 40)
         assert (crowd.most, there.server.connections) == (40, 3)
-        assert crowd.most_on_one <= 16
+        assert crowd.most_on_one <= STREAMS_PER_CONNECTION
 
 
 @in_trio

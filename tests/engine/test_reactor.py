@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Any, cast
@@ -18,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluxperf.clock import StampClock, kernel_stamps_work, now_ns, stamp_receives
-from fluxperf.engine import reactor as reactor_module
 from fluxperf.engine.pace import PATIENT, PROMPT, Pace
-from fluxperf.engine.reactor import POLLED_AT_ONCE, Reactor
+from fluxperf.engine.reactor import Reactor
+from fluxperf.engine.receiver import POLLED_AT_ONCE
 from fluxperf.engine.timers import Timer, Timers
 from fluxperf.units import NS_PER_MS, NS_PER_S
 from tests.engine.scripted import in_trio, until
@@ -159,8 +160,8 @@ async def test_kernel_stamps_are_put_on_the_clock_of_the_batch() -> None:
     with tcp_pair() as (line, peer):
         peer.send(b"hello")
         reactor = Reactor()
-        reactor.clock = HourBack()
-        reactor.clock.offset_ns -= HOUR_NS
+        reactor.receiver.clock = HourBack()
+        reactor.receiver.clock.offset_ns -= HOUR_NS
         async with running(reactor, line):
             await until(lambda: bool(line.heard))
         assert HOUR_NS < now_ns() - line.stamp("receive") < 2 * HOUR_NS
@@ -176,7 +177,7 @@ async def test_a_step_of_the_wall_clock_voids_the_stamps_of_its_batch() -> None:
     with tcp_pair() as (line, peer):
         peer.send(b"hello")
         reactor = Reactor()
-        reactor.clock = Stepped()
+        reactor.receiver.clock = Stepped()
         reading_ns = now_ns()
         async with running(reactor, line):
             await until(lambda: bool(line.heard))
@@ -229,7 +230,7 @@ async def test_all_ready_sockets_are_read_before_the_first_is_thought_about() ->
         pairs = [stack.enter_context(local_pair()) for _ in range(100)]
         for line, peer in pairs:
             peer.send(b"x")
-            line.on_receive = lambda data: reads.append(reactor.reads)
+            line.on_receive = lambda data: reads.append(reactor.receiver.reads)
         async with running(reactor, *(line for line, _ in pairs)):
             await until(lambda: len(reads) == 100)
     assert reads == [100] * 100
@@ -465,14 +466,14 @@ async def sends_between_drains(pace: Pace, count: int, after_each_ns: int) -> li
 
 @pytest.mark.parametrize("pace", [PATIENT, PROMPT], ids=["patient", "prompt"])
 @in_trio
-async def test_only_so_many_sends_go_between_two_drains(pace: Pace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reactor_module, "SENDING_NS", HOUR_NS)
+async def test_only_so_many_sends_go_between_two_drains(pace: Pace) -> None:
+    pace = replace(pace, sending_ns=HOUR_NS)
     assert await sends_between_drains(pace, pace.sends * 3 + 1, 0) == [pace.sends] * 3 + [1]
 
 
 @in_trio
 async def test_sends_that_take_long_are_fewer_between_two_drains() -> None:
-    assert max(await sends_between_drains(PATIENT, 6, reactor_module.SENDING_NS)) <= 2
+    assert max(await sends_between_drains(PATIENT, 6, PATIENT.sending_ns)) <= 2
 
 
 @pytest.mark.parametrize("pace", [PATIENT, PROMPT], ids=["patient", "prompt"])

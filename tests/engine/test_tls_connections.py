@@ -284,16 +284,16 @@ async def test_a_record_has_the_stamp_of_the_segment_that_completed_it(
             borders.append(now_ns())
             await it.peer.connection.send_all(piece)
             reads = len(borders)
-            await until(lambda: there.reactor.reads >= before + reads)  # noqa: B023
-            assert there.reactor.reads == before + reads
+            await until(lambda: there.reactor.receiver.reads >= before + reads)  # noqa: B023
+            assert there.reactor.receiver.reads == before + reads
 
     notes = Notes()
     async with loopback(by_hand(talk, authority.server(version=version)), **route(authority)) as there:
         await there.pool.warm(1)
         await until(lambda: there.server.connections == 1)
-        before = there.reactor.reads
+        before = there.reactor.receiver.reads
         if version is ssl.TLSVersion.TLSv1_3:  # its tickets come in a read of their own
-            await until(lambda: there.reactor.reads == 1)
+            await until(lambda: there.reactor.receiver.reads == 1)
             before = 1
         await get(there, notes)
     stamps = dict(notes.told("body"))
@@ -309,9 +309,9 @@ async def test_records_cut_at_every_byte(authority: Authority, version: ssl.TLSV
         await it.request()
         for record in it.seal(STREAM_HEAD, chunk(b"hello"), chunk(b" there"), b"0\r\n\r\n"):
             for at in range(len(record)):
-                reads = there.reactor.reads
+                reads = there.reactor.receiver.reads
                 await it.peer.connection.send_all(record[at : at + 1])
-                await until(lambda: there.reactor.reads > reads)  # noqa: B023
+                await until(lambda: there.reactor.receiver.reads > reads)  # noqa: B023
 
     notes = Notes()
     async with loopback(by_hand(talk, authority.server(version=version)), **route(authority)) as there:
@@ -359,9 +359,9 @@ async def test_tickets_on_an_idle_connection_do_not_close_it(authority: Authorit
         it = Sealed(peer, context)
         tickets = await it.shake(keep_last=True)
         await idle.wait()
-        reads = there.reactor.reads
+        reads = there.reactor.receiver.reads
         await peer.connection.send_all(tickets)
-        await until(lambda: there.reactor.reads > reads)
+        await until(lambda: there.reactor.receiver.reads > reads)
         proceed.set()
         await it.request()
         await peer.connection.send_all(it.tls.seal(OK))
@@ -442,9 +442,9 @@ async def test_an_answer_that_the_end_ends_is_complete_at_the_notice(authority: 
         if together:
             await it.peer.connection.send_all(answer + notice)
         else:
-            reads = there.reactor.reads
+            reads = there.reactor.receiver.reads
             await it.peer.connection.send_all(answer)
-            await until(lambda: there.reactor.reads > reads)
+            await until(lambda: there.reactor.receiver.reads > reads)
             await it.peer.connection.send_all(notice)
 
     notes = Notes()
