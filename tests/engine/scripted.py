@@ -29,6 +29,7 @@ from fluxperf.engine.timers import Timer
 from fluxperf.engine.transport import Transport
 
 PATIENCE_S = 10
+STREAMS_PER_CONNECTION = 16
 
 P = ParamSpec("P")
 
@@ -257,7 +258,8 @@ async def loopback(
     reactor = reactor or Reactor()
     async with serving(script, lambda: reactor.receiver.reads, host, tls) as server, trio.open_nursery() as nursery:
         nursery.start_soon(reactor.run)
-        pool = Pool(reactor, Route(server.address, **route), kernel_stamps=True)
+        whole = {"streams_per_connection": STREAMS_PER_CONNECTION, **route}
+        pool = Pool(reactor, Route(server.address, **whole), kernel_stamps=True)
         with reactor.company():  # the server lives in the same loop
             async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:
                 yield Loopback(server, reactor, pool, http)

@@ -18,7 +18,7 @@ from fluxperf.engine import dial as dial_module
 from fluxperf.engine import pool as pool_module
 from fluxperf.engine import transport as transport_module
 from fluxperf.engine.connection import Connection
-from fluxperf.engine.dial import STREAMS_PER_CONNECTION, Route
+from fluxperf.engine.dial import Route
 from fluxperf.engine.exchange import make_template, perform
 from fluxperf.engine.gauge import Gauge
 from fluxperf.engine.http2 import IDLE_LIMIT_NS, Http2Session
@@ -28,6 +28,7 @@ from fluxperf.model.timeline import Timeline
 from fluxperf.units import NS_PER_MS, NS_PER_S
 from tests.engine.far_end import Arrived, FarEnd, Talk, answering, goaway, http2, listen
 from tests.engine.scripted import (
+    STREAMS_PER_CONNECTION,
     Loopback,
     ManualReactor,
     Notes,
