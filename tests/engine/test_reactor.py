@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any, cast
 
 import pytest
@@ -234,6 +234,30 @@ async def test_all_ready_sockets_are_read_before_the_first_is_thought_about() ->
         async with running(reactor, *(line for line, _ in pairs)):
             await until(lambda: len(reads) == 100)
     assert reads == [100] * 100
+
+
+@stamping
+@pytest.mark.parametrize("pace", [PATIENT, PROMPT], ids=["patient", "prompt"])
+@in_trio
+async def test_what_comes_while_it_thinks_is_read_before_more_of_it_comes(pace: Pace) -> None:
+    """Thinking about each of five arrivals takes its time, and at each something comes elsewhere."""
+    reactor = Reactor()
+    reactor.pace = pace
+    with tcp_pair() as (line, peer), ExitStack() as stack:
+        pairs = [stack.enter_context(local_pair()) for _ in range(5)]
+
+        def think(data: bytes) -> None:
+            peer.send(b"x")
+            spin(now_ns() + pace.thinking_ns)
+
+        for slow, slow_peer in pairs:
+            slow.on_receive = think
+            slow_peer.send(b"think")
+        async with running(reactor, line, *(slow for slow, _ in pairs)):
+            await until(lambda: b"".join(data for _, data in line.told if isinstance(data, bytes)) == b"xxxxx")
+    assert line.told == [("receive", b"x")] * 5
+    stamps = [at_ns for _, _, at_ns in line.heard]
+    assert all(later - earlier >= pace.thinking_ns - OFFSET_ERROR_NS for earlier, later in pairwise(stamps))
 
 
 @in_trio
