@@ -72,7 +72,7 @@ async def ask_at_once(there: Loopback, count: int) -> list[Notes]:
 def opened(notes: Notes) -> list[str]:
     """What each sending of the request took: a place that was there, one that it waited for, or a new connection."""
     return [
-        "opened" if connect_ns > wait_ns else "waited" if wait_ns > connect_ns == 0 else "at once"
+        "opened" if connect_ns > 0 else "waited" if wait_ns > 0 else "at once"
         for wait_ns, connect_ns in notes.told("opened")
     ]
 

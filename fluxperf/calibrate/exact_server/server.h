@@ -1,10 +1,11 @@
 /* What the parts of the exact-schedule server share.
  *
- *   main.c      options, sockets, the loop around one epoll and one timerfd
- *   schedule.c  when each answer's next piece is due, and what it says
- *   http1.c     requests in and pieces out over HTTP/1.1
- *   http2.c     the same over HTTP/2 (prior knowledge)
- *   truth.c     what was really written, when
+ *   main.c        options, the loop around one epoll and one timerfd
+ *   connection.c  connections and their streams; reading with the kernel's stamp, writing
+ *   schedule.c    when each answer's next piece is due, and what it says
+ *   http1.c       requests in and pieces out over HTTP/1.1
+ *   http2.c       the same over HTTP/2 (prior knowledge)
+ *   truth.c       what was really written, when
  *
  * One thread. Times are nanoseconds on CLOCK_MONOTONIC.
  */
@@ -20,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define NS_PER_S 1000000000LL
 #define MODEL "exact"
 #define MAX_BODY_BYTES ((size_t)64 << 20)
 
@@ -93,14 +95,21 @@ typedef struct {
 extern Options options;
 
 /* main.c */
+extern int epoll_fd;
 int64_t now_ns(void);
+int64_t wall_ns(void); /* CLOCK_REALTIME, which the kernel's stamps are of */
 void fail(const char *what);
+
+/* connection.c */
 void buffer_append(Buffer *buffer, const void *bytes, size_t count);
 void buffer_drop(Buffer *buffer, size_t count);
 void buffer_free(Buffer *buffer);
 void send_bytes(Connection *connection, const void *bytes, size_t count);
+void open_connection(int fd);
+void serve_connection(Connection *connection, uint32_t events);
 void break_connection(Connection *connection);
 void close_if_done(Connection *connection);
+void close_broken(void);
 Stream *open_stream(Connection *connection, uint32_t id);
 void drop_stream(Stream *stream);
 
