@@ -109,7 +109,9 @@ class Connection:
         exchange.on_idle = self.served > 0 and not self.active
         self.active[exchange] = None
         self._owner.changed(self)
-        self._owner.reactor.send(self, self._session.begin(exchange, request), exchange)
+        wire = self._session.begin(exchange, request)
+        self._owner.reactor.glance()
+        self._owner.reactor.send(self, wire, exchange)
 
     def close(self) -> None:
         """Closes the connection; what is under way ends broken."""

@@ -145,6 +145,13 @@ class Reactor:
         finally:
             self._company -= 1
 
+    def glance(self) -> None:
+        """Reads what has come, where that must not wait; for whoever has just done something that took its time."""
+        if self.pace.to_the_end:
+            looking_ns = now_ns()
+            self.receiver.receive()
+            self.attention.looked(looking_ns, looking_ns)
+
     def _drain_on(self) -> None:
         """Drains for a while without a turn of trio's loop, as long as there is something to read and nothing else."""
         until_ns = now_ns() + ALONE_NS

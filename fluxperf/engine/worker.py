@@ -170,6 +170,7 @@ class Worker:
             observer.scrub(self._client.secrets)
             body = self._fit_to_show(prepared.body)
             recorder.finish(observer, body)
+            self._reactor.glance()
             if log is not None:
                 log.write(observer, body)
         if gc.get_count()[0] > OBJECTS_TO_COLLECT:
