@@ -109,6 +109,8 @@ def _look_at(endpoint: str, key: str | None, settings: Settings, say: Say) -> Si
     trust = read_trust(settings)
     if trust.insecure and urlsplit(endpoint).scheme == "https":
         say("--insecure: the server's certificate is not verified, so it may be anybody")
+    if trust != Trust() and urlsplit(endpoint).scheme == "http":
+        say("the endpoint is http://, without TLS: --ca-file, --client-cert and --insecure do nothing")
     found = find_route(endpoint, Wishes(settings.http, trust, settings.streams_per_connection))
     model, model_from = settings.model, "given"
     if model is None:

@@ -227,7 +227,8 @@ def test_nothing_is_said_where_nothing_is_ignored(server: Server) -> None:
 def test_insecure_is_said_where_there_is_a_certificate_to_verify(server: Server) -> None:
     said: list[str] = []
     look(server.url(), said.append, model="m", insecure=True)
-    assert said == []
+    assert said == ["the endpoint is http://, without TLS: --ca-file, --client-cert and --insecure do nothing"]
+    said.clear()
     with pytest.raises(ServerUnreachable, match=r"is it a server without TLS\?"):
         look(server.url().replace("http://", "https://"), said.append, model="m", insecure=True)
     assert said == ["--insecure: the server's certificate is not verified, so it may be anybody"]

@@ -110,7 +110,7 @@ class ResponseReader:
             if self.complete:  # what follows a response that nobody asked for spoils the connection, not the response
                 self.reusable = False
                 return
-            raise MalformedResponse(f"not an HTTP/1.1 response: {error}") from error
+            raise MalformedResponse(f"not an HTTP/1.1 response: {_guess(data) or error}") from error
         if self._bytes_beside_body > MAX_HEADER_BYTES and not self.complete:
             raise MalformedResponse(f"the response's headers are longer than {MAX_HEADER_BYTES} bytes")
 
@@ -168,6 +168,15 @@ class ResponseReader:
         self._began_ns = self._at_ns
         if self.complete:
             self.reusable = False
+
+
+def _guess(data: bytes) -> str | None:
+    """What bytes that are no HTTP/1.1 seem to be."""
+    if data[:2] == b"\x15\x03":  # an alert (RFC 8446 5.1)
+        return "it is TLS; must the endpoint be https://?"
+    if data[3:5] == b"\x04\x00" and data[5:9] == bytes(4):  # a SETTINGS frame (RFC 9113 6.5)
+        return "it is HTTP/2; try --http 2"
+    return None
 
 
 class Http1Session:

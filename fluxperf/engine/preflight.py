@@ -93,8 +93,8 @@ def _expect_http2(sock: socket.socket) -> None:
         data = sock.recv(_READ_BYTES)
         session.feed(data, now_ns())
         if session.complaint is not None or not data:
-            complaint = session.complaint or "the server closed the connection"
-            raise ConnectionError(f"{complaint} where HTTP/2 was asked for: leave out --http 2")
+            closed = "the server closed the connection: if it does not speak HTTP/2, leave out --http 2"
+            raise ConnectionError(session.complaint or closed)
 
 
 def _reason(error: OSError) -> str:

@@ -71,13 +71,21 @@ def _refuse_password() -> str:
     raise UsageError("the key of --client-cert is locked by a password: give one that is not")
 
 
+# What helps, by the code of what was wrong with a certificate (x509_vfy.h of OpenSSL).
+_REMEDIES = {
+    9: "it is not valid yet: are the clocks right?",
+    10: "it must be renewed",
+    62: "the name in --endpoint must be one of those it is for",
+    64: "it must name the address, or --endpoint a name that it is for",
+}
+
+
 def describe(error: OSError) -> str:
     """What went wrong with a connection, in words that help; certificates most of all."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"TLS: the server's certificate is not trusted: {error.verify_message or error.reason} "
-            "(--ca-file names an authority to trust, --insecure trusts anybody)"
-        )
+        remedy = _REMEDIES.get(error.verify_code, "--ca-file names an authority to trust")
+        what = (error.verify_message or error.reason or "").rstrip(".")
+        return f"TLS: the server's certificate is not trusted: {what} ({remedy}, --insecure trusts anybody)"
     if isinstance(error, ssl.SSLError):
         # Some alerts have no name in `ssl`, and look like this: [SSL] tlsv1 alert no application protocol (_ssl.c:1006)
         reason = error.reason or re.sub(r"^\[\w+\] | \(_ssl\.c:\d+\)$", "", str(error))

@@ -404,3 +404,17 @@ def test_a_whole_answer_is_read_by_the_reader_of_these_tests() -> None:
     notes, reader = read([ANSWER])
     assert notes.data.endswith(b"data: [DONE]\n\n")
     assert reader.reusable
+
+
+@pytest.mark.parametrize(
+    ("said", "guess"),
+    [
+        (b"\x15\x03\x01\x00\x02\x02\x28", "it is TLS; must the endpoint be https://?"),
+        (b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64", "it is HTTP/2; try --http 2"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "Expected HTTP/"),
+    ],
+)
+def test_what_is_no_http_is_named_where_it_can_be_guessed(said: bytes, guess: str) -> None:
+    with pytest.raises(MalformedResponse, match=r"not an HTTP/1\.1 response: ") as caught:
+        ResponseReader(Notes()).feed(said, 1)
+    assert guess in str(caught.value)

@@ -166,17 +166,17 @@ def test_a_handshake_in_pieces(authority: Authority, version: ssl.TLSVersion, st
 
 
 @pytest.mark.parametrize(
-    ("trusted", "host", "expired", "words"),
+    ("trusted", "host", "expired", "words", "remedy"),
     [
-        (False, HOST, False, "unable to get local issuer certificate"),
-        (True, "127.0.0.2", False, "IP address mismatch"),
-        (True, "example.org", False, "certificate is not valid for '127.0.0.1'"),
-        (True, HOST, True, "certificate has expired"),
+        (False, HOST, False, "unable to get local issuer certificate", "--ca-file"),
+        (True, "127.0.0.2", False, "IP address mismatch", "it must name the address"),
+        (True, "example.org", False, "certificate is not valid for '127.0.0.1'", "it must name the address"),
+        (True, HOST, True, "certificate has expired", "it must be renewed"),
     ],
     ids=["unknown authority", "another address", "another host", "expired"],
 )
 def test_a_server_that_is_not_trusted_is_named_and_told(
-    authority: Authority, trusted: bool, host: str, expired: bool, words: str
+    authority: Authority, trusted: bool, host: str, expired: bool, words: str, remedy: str
 ) -> None:
     trust = Trust(ca_file=authority.ca_file) if trusted else Trust()
     tls = Tls(make_context(trust, "auto"), HOST)
@@ -185,7 +185,7 @@ def test_a_server_that_is_not_trusted_is_named_and_told(
         meet(tls, far)
     assert describe(caught.value).startswith("TLS: the server's certificate is not trusted: ")
     assert words in describe(caught.value)
-    assert "--ca-file" in describe(caught.value)
+    assert f"({remedy}" in describe(caught.value)
     with pytest.raises(ssl.SSLError, match="alert"):
         far.shake(tls.pending())
 

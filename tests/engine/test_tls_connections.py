@@ -587,5 +587,5 @@ async def test_http_2_without_tls_is_found_or_named() -> None:
         assert (found.http_version, found.tls, found.route.context) == ("2", None, None)
         assert (await find(server.url, Wishes("auto"))).http_version == "1.1"
     async with serving(replying(response(b"no", status="400 Bad Request"))) as server:
-        with pytest.raises(ServerUnreachable, match=r"HTTP/1\.1 where HTTP/2 was asked for: leave out --http 2"):
+        with pytest.raises(ServerUnreachable, match=r"HTTP/1\.1: leave out --http 2"):
             await find(server.url, Wishes("2"))
