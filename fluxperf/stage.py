@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from heapq import merge
 from itertools import groupby
@@ -121,7 +122,9 @@ class Stage:
             planned=len(plan.order),
             stopped=error is not None,
             kernel_stamps=self._plan.kernel_stamps,
-            http2=self._plan.site.found.http_version == "2",
+            more_workers=self._workers(level, plan)
+            < min(len(os.sched_getaffinity(0)), level.concurrency, len(plan.order)),
+            streams_per_connection=self._streams_per_connection or 1,
         )
         result = self._conclude(level, plan, evidence, rows, notes)
         if self._plan.settings.save_requests:
@@ -207,6 +210,15 @@ class Stage:
             partial=evidence.stopped,
         )
 
+    def _workers(self, level: LevelPlan, plan: RoundPlan) -> int:
+        """How many take part in the round."""
+        return min(self._plan.workers, level.concurrency, len(plan.order))
+
+    @property
+    def _streams_per_connection(self) -> int | None:
+        """At most so many requests share a connection; None: it is not HTTP/2."""
+        return self._plan.settings.streams_per_connection if self._plan.site.found.http_version == "2" else None
+
     def _configuration(self, level: LevelPlan, plan: RoundPlan, tally: Tally) -> dict[str, Any]:
         settings, site = self._plan.settings, self._plan.site
         return {
@@ -218,9 +230,11 @@ class Stage:
             "concurrency": level.concurrency,
             "num_samples": len(level.sample),
             "round": plan.round,
-            "workers": min(self._plan.workers, level.concurrency, len(plan.order)),
+            "workers": self._workers(level, plan),
             "http_version": site.found.http_version,
             "tls": site.found.tls,
+            "insecure": settings.insecure,
+            "streams_per_connection": self._streams_per_connection,
             "timestamps": "kernel" if self._plan.kernel_stamps else "user",
             "seed": settings.seed,
             "dataset": settings.dataset,

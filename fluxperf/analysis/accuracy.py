@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fluxperf.analysis.bounds import error_bounds
-from fluxperf.analysis.evidence import STALL_NS, Evidence, count_stalls, longest_ns
+from fluxperf.analysis.evidence import STALL_NS, Evidence, count_stalls, longest_ns, percent
 from fluxperf.model import Check, Histogram, Status
 from fluxperf.units import NS_PER_MS, NS_PER_US, ns_to_ms
 
@@ -27,8 +27,7 @@ LONG_COLLECTION_NS = 5 * NS_PER_MS
 FEW_UNSTAMPED, MOST_UNSTAMPED = 0.01, 0.5
 PERCENTS = (50.0, 99.0)
 
-RELIEF = "use more --workers or a lower --concurrency"
-FEWER = ", or fewer --streams-per-connection"
+KERNEL_STAMPS = "use --timestamps kernel where the kernel has stamps"
 STAMPED = ("ttft_ms", "chunk_gap_ms")
 MOST_STORIES = 3
 
@@ -45,6 +44,16 @@ class Judged:
     parts: float = 1
 
 
+def relief(evidence: Evidence, *, of_stamps: bool = False) -> str:
+    """What to do about a client that is too slow; `of_stamps`: because what it read was stamped late."""
+    if of_stamps and not evidence.kernel_stamps:
+        return KERNEL_STAMPS
+    advice = "use more --workers or a lower --concurrency" if evidence.more_workers else "use a lower --concurrency"
+    if of_stamps and evidence.streams_per_connection > 1:
+        advice += ", or fewer --streams-per-connection"
+    return advice if evidence.more_workers else f"{advice}, and keep other work off this machine"
+
+
 def stamps(evidence: Evidence) -> Check | None:
     """Whether the kernel stamped what came, and its stamps could be used."""
     audit = evidence.audit
@@ -53,12 +62,12 @@ def stamps(evidence: Evidence) -> Check | None:
     if not evidence.kernel_stamps:
         text = (
             "arrivals are stamped by the client as it reads them, which is later than they came by an unknown time; "
-            "use --timestamps kernel where the kernel has them"
+            f"{KERNEL_STAMPS}"
         )
         return Check(name="stamps", ok=False, text=text, weight=Status.DEGRADED, figures=STAMPED)
     lost = audit.unstamped_reads + audit.voided_stamps
     share = lost / audit.reads
-    text = f"{share:.1%} of reads have no kernel stamp that could be used"
+    text = f"{percent(share)} of reads have no kernel stamp that could be used"
     if share <= FEW_UNSTAMPED:
         return Check(name="stamps", ok=True, text=text)
     text += ": the wall clock was set, or the kernel gave none; keep the clock from being set during a run"
@@ -105,7 +114,7 @@ def _error(evidence: Evidence, slack: Histogram, judged: Judged) -> Check | None
     return Check(
         name=name,
         ok=False,
-        text=f"{judged.label} {_off_by(over)}: the client read late; {RELIEF}{FEWER if evidence.http2 else ''}",
+        text=f"{judged.label} {_off_by(over)}: the client read late; {relief(evidence, of_stamps=True)}",
         weight=Status.INVALID if useless else Status.DEGRADED,
         figures=tuple(f"{judged.metric}.{percentile}" for percentile in over),
     )
@@ -119,7 +128,7 @@ def tolerance_ns(figure: float) -> float:
 def _off_by(over: Mapping[str, tuple[float, float]]) -> str:
     parts = []
     for percentile, (bound, figure) in over.items():
-        share = f" ({bound / figure:.1%})" if figure else ""
+        share = f" ({percent(bound / figure)})" if figure else ""
         parts.append(f"{percentile} may be off by up to {_ms(bound)}{share}")
     return ", ".join(parts)
 
@@ -164,7 +173,7 @@ def collector(evidence: Evidence) -> Check | None:
         )
         for number in stopped
     ]
-    text = f"{_shortened(stories)}: it read nothing meanwhile; {RELIEF}"
+    text = f"{_shortened(stories)}: it read nothing meanwhile; {relief(evidence)}"
     return Check(name="collector", ok=False, text=text, weight=Status.DEGRADED)
 
 

@@ -20,7 +20,8 @@ def error_bounds(
     `parts`: too high or, `both_ways`, too low. If the stamps of m values are off by more than t, the
     true value of rank r is not below the measured one of rank r - m, less t; and not above that of
     rank r + m, plus t. This holds for every t, so the t that says most is taken. No distribution is
-    assumed: values may be off just where it hurts.
+    assumed: values may be off just where it hurts. What is true is not below 0, so downwards a value is
+    off by itself at most.
     """
     if not values.count or not slack.count:
         return [0.0] * len(percents)
@@ -34,10 +35,11 @@ def error_bounds(
         here, there = at[rank], at.get(rank + shift)
         return math.inf if here is None or there is None else abs(there - here)
 
-    return [
-        min(error + max(reach(rank, -count), reach(rank, count) if both_ways else 0) for error, count in late)
-        for rank in ranks
-    ]
+    def bound(rank: int, error: float, count: int) -> float:
+        down = min(error + reach(rank, -count), at[rank] or 0)
+        return max(down, error + reach(rank, count)) if both_ways else down
+
+    return [min(bound(rank, error, count) for error, count in late) for rank in ranks]
 
 
 def _errors(slack: Histogram) -> list[float]:

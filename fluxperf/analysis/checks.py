@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fluxperf.analysis import accuracy, load
-from fluxperf.analysis.evidence import Evidence
+from fluxperf.analysis.evidence import Evidence, percent
 from fluxperf.model import Check, Status
 from fluxperf.tally import Tally
 
@@ -28,10 +28,11 @@ def coalescing(evidence: Evidence) -> Check | None:
     if not events:
         return None
     share = coalesced / events
-    text = f"{share:.1%} of output events came in one read with the one before"
+    text = f"{percent(share)} of output events came in one read with the one before"
     if share <= MOST_COALESCED:
         return Check(name="coalescing", ok=True, text=text)
-    text += ": gaps between them are not the server's; look for a proxy that buffers, or a busy machine"
+    reason = _own_stall(evidence) or "look for a proxy that buffers, or a busy machine"
+    text += f": gaps between them are not the server's; {reason}"
     return Check(name="coalescing", ok=False, text=text, weight=Status.DEGRADED, figures=("chunk_gap_ms",))
 
 
@@ -41,11 +42,17 @@ def at_once(evidence: Evidence) -> Check | None:
     if not whole:
         return None
     share = whole / longer
-    text = f"{share:.1%} of answers came in one write, which leaves no chunk gaps and no ITL to measure"
+    text = f"{percent(share)} of answers came at once, which leaves no chunk gaps and no ITL to measure"
     if share <= MOST_AT_ONCE:
         return Check(name="at_once", ok=True, text=text)
-    text += "; does the server stream, or does a proxy buffer?"
+    text += f"; {_own_stall(evidence) or 'does the server stream, or does a proxy buffer?'}"
     return Check(name="at_once", ok=False, text=text, weight=Status.DEGRADED, figures=("chunk_gap_ms", "itl_ms"))
+
+
+def _own_stall(evidence: Evidence) -> str | None:
+    """The reason that lies with the client; None: it kept looking, and what came together was sent together."""
+    check = accuracy.stalls(evidence)
+    return None if check is None or check.ok else "the client itself stood still, which may be the reason: see stalls"
 
 
 def unmeasured(tally: Tally) -> dict[str, str]:
@@ -58,7 +65,7 @@ def unmeasured(tally: Tally) -> dict[str, str]:
             f"{sums['coalesced_events'] / gaps:.0%} of the gaps are within one read, where nobody can see them"
         )
     if (longer := sums["longer_answers"]) and sums["whole_answers"] / longer > MOST_UNMEASURED:
-        sentences["itl_ms"] = f"{sums['whole_answers'] / longer:.0%} of the answers came in one write"
+        sentences["itl_ms"] = f"{sums['whole_answers'] / longer:.0%} of the answers came at once"
     return sentences
 
 
@@ -87,13 +94,14 @@ def token_counts(evidence: Evidence) -> Check | None:
 
 
 def resent(evidence: Evidence) -> Check | None:
-    """Whether requests met a connection that the server had just closed."""
+    """Whether requests met a connection that the server was giving up: they are sent once more."""
     count = evidence.tally.sums["resent"]
     if not count:
         return None
     requests = "1 request was" if count == 1 else f"{count} requests were"
     text = (
-        f"{requests} sent again, on a new connection: the server had closed the idle one (counted from the second send)"
+        f"{requests} sent again, on another connection: the server had closed the idle one, or said of a connection "
+        "that it gives up that it had not looked at them (counted from the second send)"
     )
     return Check(name="resent", ok=False, text=text)
 

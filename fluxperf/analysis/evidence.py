@@ -22,7 +22,8 @@ class Evidence:
     """A round as its workers told it.
 
     `audits` has each worker that lived to report, `lost` those that did not. `planned` is how many requests the
-    round was to have, `stopped` whether it was ended before it had them.
+    round was to have, `stopped` whether it was ended before it had them. `more_workers`: whether cores and requests
+    in flight were left for any; `streams_per_connection`: 1 where it is not HTTP/2.
     """
 
     tally: Tally
@@ -31,7 +32,8 @@ class Evidence:
     planned: int = 0
     stopped: bool = False
     kernel_stamps: bool = True
-    http2: bool = False
+    more_workers: bool = True
+    streams_per_connection: int = 1
 
     @cached_property
     def audit(self) -> Audit:
@@ -63,6 +65,11 @@ def cpu_share(audit: Audit) -> float | None:
 def longest_ns(lags: Iterable[Histogram]) -> int | None:
     """The longest that a worker stood still; None: nobody looked."""
     return max((lag.max for lag in lags if lag.max is not None), default=None)
+
+
+def percent(share: float) -> str:
+    """A share in words; below 10 % with a digit more, so that what is just above a limit does not look like it."""
+    return f"{share:.1%}" if share >= 0.1 else f"{share:.2%}"
 
 
 def count_stalls(lags: Iterable[Histogram]) -> int:

@@ -6,8 +6,8 @@ constant is a promise of docs/verdict.md, with its reason. A check that finds no
 
 from __future__ import annotations
 
-from fluxperf.analysis.accuracy import RELIEF
-from fluxperf.analysis.evidence import LEAST_WAIT_NS, STALL_NS, Evidence, cpu_share
+from fluxperf.analysis.accuracy import relief
+from fluxperf.analysis.evidence import LEAST_WAIT_NS, STALL_NS, Evidence, cpu_share, percent
 from fluxperf.model import Check, Histogram, Status
 from fluxperf.units import NS_PER_MS, ns_to_ms
 
@@ -48,8 +48,11 @@ def completeness(evidence: Evidence) -> Check | None:
     """Whether the round came to its end."""
     if not evidence.stopped:
         return None
-    text = f"the round was stopped before its end: {evidence.counted} of {evidence.planned} requests are counted"
-    return Check(name="completeness", ok=False, text=text, weight=Status.DEGRADED)
+    text = (
+        f"the round was stopped before its end: {evidence.counted} of {evidence.planned} requests are counted; "
+        "throughput and requests in flight are too low, for what was cut off is not in them"
+    )
+    return Check(name="completeness", ok=False, text=text, weight=Status.DEGRADED, figures=LOAD)
 
 
 def cpu(evidence: Evidence) -> Check | None:
@@ -61,7 +64,7 @@ def cpu(evidence: Evidence) -> Check | None:
     text = f"worker {busiest} used {shares[busiest]:.0%} of its core"
     if shares[busiest] <= MOST_CPU_SHARE:
         return Check(name="cpu", ok=True, text=text)
-    text += f": the client may have been the limit of the throughput; {RELIEF}"
+    text += f": the client may have been the limit of the throughput; {relief(evidence)}"
     return Check(name="cpu", ok=False, text=text, weight=Status.DEGRADED, figures=("throughput",))
 
 
@@ -72,7 +75,7 @@ def schedule(evidence: Evidence) -> Check | None:
         return None
     text = f"requests went out at most {_ms(longest_ns)} after they were due (p99 {_ms(p99_ns)})"
     if p99_ns >= STALL_NS:
-        text += f": a burst is spread over that time, TTFT counts from the real send; {RELIEF}"
+        text += f": a burst is spread over that time, TTFT counts from the real send; {relief(evidence)}"
     return Check(name="schedule", ok=p99_ns < STALL_NS, text=text)
 
 
@@ -110,7 +113,10 @@ def _judge_idle(name: str, text: str, idle: Histogram, evidence: Evidence, *, ok
     share = idle.sum / (idle.sum + in_flight_ns) if idle.sum else 0
     if share <= MOST_IDLE_SHARE or idle.sum < LEAST_LOSS_NS * idle.count:
         return Check(name=name, ok=ok, text=text)
-    text += f": throughput and requests in flight are lower by {share:.1%} than this concurrency would give; {RELIEF}"
+    text += (
+        f": throughput and requests in flight are lower by {percent(share)} than this concurrency would give; "
+        f"{relief(evidence)}"
+    )
     return Check(name=name, ok=False, text=text, weight=Status.DEGRADED, figures=LOAD)
 
 

@@ -104,6 +104,9 @@ def _calibrate(asked: Asked, output: Path) -> None:
             _print(render_steps(steps))
     _print("\n" + render_text(verdict.text))
     _print(render_text(render_head(entry)))
+    if verdict.says_nothing:
+        _say(f"nothing is written{f'; {output} stays as it is' if output.exists() else ''}")
+        return
     save_calibration(output, asked.http, entry)
     _say(f"written to {output}")
 
@@ -117,9 +120,15 @@ def _print(text: str) -> None:
 
 
 def _check_output(path: Path) -> Path:
-    """The path, absolute. Raises UsageError if nothing can be written there: better now than in some minutes."""
-    if path.is_dir() or not path.parent.is_dir():
+    """The path, absolute. Raises UsageError if nothing is to be written there: better now than in some minutes."""
+    from fluxperf.calibrate.record import may_replace
+
+    if (path.exists() and not path.is_file()) or not path.parent.is_dir():
         raise UsageError(f"calibrate: --output {path} must be a file in a directory that exists")
+    if not may_replace(path):
+        raise UsageError(
+            f"calibrate: {path} is no calibration and is not replaced: remove it, or name another --output"
+        )
     return path.absolute()
 
 

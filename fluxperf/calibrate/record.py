@@ -44,15 +44,35 @@ def load_calibration(path: Path) -> Calibration:
     """Reads the file. Raises UsageError if it cannot be read, or is none."""
     try:
         raw = json.loads(path.read_text("utf-8"))
-        if raw["schema"] != SCHEMA:
-            raise ValueError(f"its schema is {raw['schema']!r}, not {SCHEMA!r}")
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from error
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(path, "it is not JSON") from error
+    schema = raw.get("schema") if isinstance(raw, dict) else None
+    if schema != SCHEMA:
+        raise _unreadable(path, f"its schema is {json.dumps(schema)}, not {json.dumps(SCHEMA)}")
+    try:
         protocols = {str(name): _read_protocol(entry) for name, entry in raw["protocols"].items()}
         return Calibration(dict(raw["machine"]), protocols, raw)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(
-            f"{path} is no calibration that can be read ({reason}): run fluxperf calibrate again"
-        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise _unreadable(path, "something is missing in it, or is not what it should be") from error
+
+
+def _unreadable(path: Path, reason: str | None) -> UsageError:
+    again = "run fluxperf calibrate again" if not path.exists() else "remove it and run fluxperf calibrate again"
+    return UsageError(f"{path} is no calibration that can be read ({reason}): {again}")
+
+
+def may_replace(path: Path) -> bool:
+    """Whether a calibration may be written there: there is no file, an empty one, or a calibration of any version."""
+    try:
+        text = path.read_text("utf-8")
+        raw = json.loads(text) if text else {"schema": SCHEMA}
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(raw, dict) and str(raw.get("schema")).startswith(SCHEMA.partition("/")[0] + "/")
 
 
 def _read_protocol(entry: Mapping[str, Any]) -> Calibrated:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fluxperf.calibrate.step import ABSOLUTE_BOUND_MS, RELATIVE_BOUND, Step, allowed_ms
+from fluxperf.calibrate.step import ABSOLUTE_BOUND_MS, MOST_CPU_SHARE, RELATIVE_BOUND, Step, allowed_ms
 
 FIRST_STREAMS = 16
 BOUND = f"{RELATIVE_BOUND:.0%} or {ABSOLUTE_BOUND_MS:g} ms".replace("%", " %")
@@ -32,6 +32,11 @@ class Verdict:
     tokens_per_s: float
     ended_by: Literal["client", "server", "range"]
     text: str
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether not even the client was put to the test, as the server kept no schedule."""
+        return not self.streams and self.ended_by == "server"
 
 
 def next_streams(steps: Sequence[Step], loads: Range) -> int | None:
@@ -76,10 +81,11 @@ def describe_limit(step: Step) -> str:
     """Why the step failed, in a few words."""
     at = f"at {count(step.streams, 'stream')}"
     if step.limit == "server":
-        point, late_ms = (
-            ("p50", step.late_p50_ms) if step.late_p50_ms > allowed_ms(step.answer_ms) else ("p99", step.late_p99_ms)
-        )
-        return f"{at} it was {late_ms:.2f} ms late at {point}"
+        if step.late_mean_ms > allowed_ms(step.answer_ms):
+            return f"{at} it was {step.late_mean_ms:.2f} ms late on average"
+        return f"{at} it was {step.late_p99_ms:.2f} ms late at p99"
+    if not step.lost and step.client_excess <= 1:
+        return f"{at} the worker used {step.cpu_share:.0%} of its core, more than {MOST_CPU_SHARE:.0%}"
     if step.lost:
         return f"{at} client and server disagree about {step.lost:,} requests and tokens"
     name, figure = max(step.figures.items(), key=lambda item: item[1].excess)

@@ -109,11 +109,25 @@ def compile_server(place: Path) -> Path | None:
 
 def find_compiler() -> list[str] | None:
     """The words that call a C compiler: $CC, or the first there is; None: there is none."""
-    named = shlex.split(os.environ.get("CC", ""))
-    for words in (named, *([name] for name in _COMPILERS)):
+    for words in (named_compiler(), *([name] for name in _COMPILERS)):
         if words and shutil.which(words[0]):
             return words
     return None
+
+
+def named_compiler() -> list[str]:
+    """The words of $CC; empty: it names nothing."""
+    text = os.environ.get("CC", "")
+    try:
+        return shlex.split(text)
+    except ValueError:  # a quotation mark without its other half
+        return [text]
+
+
+def missing_compiler() -> str | None:
+    """What $CC names, if there is no such program."""
+    named = named_compiler()
+    return named[0] if named and shutil.which(named[0]) is None else None
 
 
 def _us(ms: float) -> str:

@@ -25,6 +25,7 @@ from fluxperf.calibrate.server import (
     TestServer,
     compile_server,
     compiled_server,
+    missing_compiler,
     mock_on_schedule,
 )
 from fluxperf.calibrate.step import ABSOLUTE_BOUND_MS, RELATIVE_BOUND, Step, read_step
@@ -129,6 +130,8 @@ def calibrate(asked: Asked, steps: list[Step], say: Say) -> tuple[Verdict, dict[
 @contextmanager
 def open_server(asked: Asked, core: int, folder: Path, say: Say) -> Iterator[TestServer]:
     """The best test server that is to be had here. Raises UsageError if it is not the one that was asked for."""
+    if asked.server != MOCK and (missing := missing_compiler()) is not None:
+        say(f"CC names {missing}, which is not there: other compilers are tried")
     program = compile_server(folder) if asked.server != MOCK else None
     if program is not None:
         with compiled_server(program, asked.schedule, core) as server:

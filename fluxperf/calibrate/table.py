@@ -20,7 +20,7 @@ def render_steps(steps: Sequence[Step]) -> str:
     rows = [_row(step) for step in sorted(steps, key=lambda step: step.streams)]
     lines = [*_HEAD, "-" * WIDTH, *rows]
     if any(step.limit == "client" for step in steps):
-        lines.append("* the client was too far off")
+        lines.append("* the client could not keep up")
     if any(step.limit == "server" for step in steps):
         lines.append("! the test server did not keep its schedule")
     return "\n".join(lines)

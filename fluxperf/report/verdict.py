@@ -31,12 +31,14 @@ def _assurances(summary: RoundSummary) -> list[str]:
 
 
 def render_verdict(run: RunResult, columns: int | None) -> str:
-    """The verdict over all rounds, lines joined by newlines; empty where a single round has said it all.
+    """The verdict over all rounds, lines joined by newlines; empty where the one round of a whole run has said it all.
 
     No line is wider than `columns` (from 40 on); None: no limit.
     """
-    if run.verdict is None or len(run.rounds) < 2:
+    if run.verdict is None or (len(run.rounds) == 1 and not run.partial):
         return ""
+    if not run.rounds:
+        return "\n".join(fold([f"Verdict: {run.verdict.status}: {'; '.join(run.verdict.reasons)}"], usable(columns)))
     lines = [line for result in run.rounds for line in _in_short(result)]
     if run.partial:
         lines.append("  The run was stopped before its end.")

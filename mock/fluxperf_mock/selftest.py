@@ -54,7 +54,10 @@ class Capacity:
         who, serve = ("1 process", "serves") if replicas == 1 else (f"{replicas} processes", "serve")
         missed = f"at {self.missed} the schedule is missed by {self.off_ms:.1f} ms at p99"
         if not self.served:
-            return f"self-test: on this machine {who} {serve} nothing in time (HTTP/1.1): already {missed}"
+            return (
+                f"self-test: on this machine {who} {serve} nothing in time (HTTP/1.1): already {missed}; "
+                "is something else running on this machine?"
+            )
         return (
             f"self-test: on this machine {who} {serve} {self.served} streams of {_TOKENS_PER_S} tokens/s "
             f"({self.served * _TOKENS_PER_S:,} tokens/s) within {BOUND_MS:g} ms of the schedule (HTTP/1.1); "

@@ -16,10 +16,10 @@ def test_one_line_a_step_in_order_of_load() -> None:
         "Streams  Tokens/s   TTFT error, ms    Gap error, ms     Client CPU   Server late",
         "                      p50      p99     p50      p99  share us/token      p99, ms",
         "--------------------------------------------------------------------------------",
-        "    16      1,600    0.012    0.000   0.000    0.000     2%     15.6       0.060",
-        "    32      3,200    0.000    0.000   0.000   -0.050     5%     15.6       0.060",
-        "    64*     6,400    0.000    0.000   0.000    0.500    10%     15.6       0.060",
-        "* the client was too far off",
+        "    16      1,600    0.012    0.000   0.000    0.000    25%     15.6       0.060",
+        "    32      3,200    0.000    0.000   0.000   -0.050    25%     15.6       0.060",
+        "    64*     6,400    0.000    0.000   0.000    0.500    25%     15.6       0.060",
+        "* the client could not keep up",
     ]
 
 
@@ -31,7 +31,7 @@ def test_a_step_in_which_the_server_was_late_is_marked() -> None:
 
 def test_nothing_is_wider_than_a_terminal() -> None:
     huge = make_step(99_999, late_ms=3_456.789, ttft_p50=-12_345, ttft_p99=99_999, gap_p50=None, gap_p99=1e5)
-    huge = replace(huge, cpu_s=2.5)
+    huge = replace(huge, cpu_s=2.5, cpu_share=0.98)
     text = render_steps([make_step(1), huge])
     assert max(map(len, text.splitlines())) <= WIDTH
     verdict = conclude([make_step(1), huge]).text

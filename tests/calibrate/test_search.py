@@ -55,7 +55,7 @@ def test_a_server_that_gives_way_while_halving_ends_the_search() -> None:
     steps = search(machine, Range(4096))
     assert [step.streams for step in steps][-2:] == [1024, 768]
     assert conclude(steps).text.endswith(
-        "; at least 512: the test server was the limit (at 768 streams it was 5.00 ms late at p50)"
+        "; at least 512: the test server was the limit (at 768 streams it was 5.00 ms late on average)"
     )
 
 
@@ -73,7 +73,7 @@ def test_the_verdict_is_a_lower_bound_where_the_server_was_the_limit() -> None:
     assert (verdict.streams, verdict.ended_by) == (64, "server")
     assert verdict.text == (
         "on this machine trust up to 64 streams / 6,400 tokens/s per core; at least 64: the test server was the limit "
-        "(at 128 streams it was 5.00 ms late at p50)"
+        "(at 128 streams it was 5.00 ms late on average)"
     )
 
 
@@ -93,7 +93,7 @@ def test_a_machine_that_is_too_slow_for_anything_gets_no_figure() -> None:
     )
     server = conclude(search(good_until(3, "server"), Range(4096)))
     assert (server.streams, server.ended_by) == (0, "server")
-    assert server.text.endswith("(at 16 streams it was 5.00 ms late at p50); is something else running?")
+    assert server.text.endswith("(at 16 streams it was 5.00 ms late on average); is something else running?")
 
 
 def test_what_got_lost_is_told_before_any_error() -> None:
@@ -104,3 +104,15 @@ def test_what_got_lost_is_told_before_any_error() -> None:
 def test_a_figure_that_the_client_does_not_tell_is_named() -> None:
     text = conclude([make_step(16), make_step(32, gap_p50=None)]).text
     assert text.endswith("(at 32 streams the client could not tell chunk gap p50)")
+
+
+def test_a_worker_without_time_left_is_named() -> None:
+    text = conclude([make_step(16), make_step(32, cpu_share=1.04)]).text
+    assert text.endswith("(at 32 streams the worker used 104% of its core, more than 90%)")
+    both = conclude([make_step(16), make_step(32, cpu_share=1.04, ttft_p99=5)]).text
+    assert both.endswith("(at 32 streams TTFT p99 was off by 5.00 ms, more than 1 % or 1 ms)")
+
+
+def test_writes_that_were_late_now_and_then_are_named() -> None:
+    text = conclude([make_step(16), make_step(32, late_ms=0.4, gap_p99=0.2)]).text
+    assert text.endswith("(at 32 streams it was 1.20 ms late at p99)")

@@ -36,6 +36,9 @@ def test_an_error_counts_both_ways(said_ms: float | None, error_ms: float | None
         (make_step(16, late_ms=0.4, gap_p99=0.2), "server"),  # late now and then, and the client failed
         (make_step(16, late_ms=0.3, gap_p99=0.2), "client"),
         (make_step(16, late_ms=1.1), "server"),
+        (make_step(16, cpu_share=0.9), None),
+        (make_step(16, cpu_share=0.91), "client"),
+        (make_step(16, cpu_share=0.91, late_ms=0.4, gap_p99=0.2), "client"),
     ],
 )
 def test_who_could_not_keep_up(step: Step, limit: str | None) -> None:
@@ -52,7 +55,7 @@ def round_json(**changes: Any) -> dict[str, Any]:
         "ttft_ms": {"p50": 50.02, "p99": 50.4},
         "chunk_gap_ms": {"p50": 9.99, "p99": 10.2},
         "throughput": {"tokens_per_s": 4096.0},
-        "audit": {"cpu_s": 0.2},
+        "audit": {"cpu_s": 0.2, "cpu_share": 0.08},
     }
     return {"configuration": {"concurrency": 32, "timestamps": "kernel"}, "summary": summary | changes}
 
@@ -64,7 +67,7 @@ def truth(**changes: Any) -> dict[str, Any]:
         "tokens": 8192,
         "ttft_ms": {"p50": 50.01, "p99": 50.1},
         "itl_ms": {"p50": 10.0, "p99": 10.1},
-        "late_ms": {"p50": 0.01, "p99": 0.2},
+        "late_ms": {"mean": 0.03, "p99": 0.2},
     } | changes
 
 
@@ -73,8 +76,8 @@ def test_a_step_is_what_the_client_said_held_against_the_truth() -> None:
     errors = {name: figure.error_ms for name, figure in step.figures.items()}
     assert errors == pytest.approx({"ttft_p50": 0.01, "ttft_p99": 0.3, "gap_p50": -0.01, "gap_p99": 0.1})
     assert (step.streams, step.requests, step.tokens_per_s, step.lost) == (32, 128, 4096, 0)
-    assert (step.cpu_share, step.cpu_us_per_token) == pytest.approx((0.1, 200_000 / 8192))
-    assert (step.late_p50_ms, step.late_p99_ms, step.timestamps) == (0.01, 0.2, "kernel")
+    assert (step.cpu_share, step.cpu_us_per_token) == pytest.approx((0.08, 200_000 / 8192))
+    assert (step.late_mean_ms, step.late_p99_ms, step.timestamps) == (0.03, 0.2, "kernel")
 
 
 @pytest.mark.parametrize(
@@ -98,9 +101,13 @@ def test_a_client_that_tells_nothing_of_itself_has_used_no_time() -> None:
     assert (step.cpu_share, step.cpu_us_per_token) == (0, 0)
 
 
+def test_without_a_share_it_is_of_the_duration() -> None:
+    assert read_step(round_json(audit={"cpu_s": 0.2}), truth(), 680).cpu_share == pytest.approx(0.1)
+
+
 def test_a_step_as_json_has_every_figure_with_its_truth() -> None:
     values = make_step(16, ttft_p99=0.25).to_dict()
     assert values["ttft_p99"] == {"said_ms": 50.75, "true_ms": 50.5, "error_ms": 0.25}
     assert make_step(16, gap_p99=None).to_dict()["gap_p99"] == {"said_ms": None, "true_ms": 10.25, "error_ms": None}
     assert (values["streams"], values["tokens_per_s"], values["limit"]) == (16, 1600, None)
-    assert values["client_cpu_share"] == 0.025
+    assert values["client_cpu_share"] == 0.25
