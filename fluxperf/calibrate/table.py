@@ -56,5 +56,5 @@ def _number(value: float | None, digits: int) -> str:
     """`value` with so many digits after the point, or fewer where it would not fit in 8 characters; `-`: none."""
     if value is None:
         return "-"
-    text = f"{value:.{digits}f}"
+    text = f"{round(value, digits) + 0.0:.{digits}f}"  # no -0.000
     return text if len(text) < 9 else f"{value:.0f}"

@@ -11,7 +11,7 @@ SCHEDULE = {"ttft_ms": 50.0, "itl_ms": 10.0, "tokens": 64}
 
 
 def test_one_line_a_step_in_order_of_load() -> None:
-    steps = [make_step(16, ttft_p50=0.012), make_step(64, gap_p99=0.5), make_step(32, gap_p99=-0.05)]
+    steps = [make_step(16, ttft_p50=0.012, gap_p50=-0.0001), make_step(64, gap_p99=0.5), make_step(32, gap_p99=-0.05)]
     assert render_steps(steps).splitlines() == [
         "Streams  Tokens/s   TTFT error, ms    Gap error, ms     Client CPU   Server late",
         "                      p50      p99     p50      p99  share us/token      p99, ms",
