@@ -95,12 +95,20 @@ def test_nothing_fails_that_is_not_both_invalid_and_strict(
 
 
 def test_a_run_that_was_stopped_has_its_own_exit_code(
-    open_ledger: OpenLedger, measured: Measured, tmp_path: Path
+    open_ledger: OpenLedger, measured: Measured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ledger = open_ledger(strict=True)
     ledger.enter(measured(50))
     ledger.close(partial=True)
     assert "the run was stopped before its end" in verdict_on_disk(tmp_path)["reasons"]
+    assert capsys.readouterr().out.endswith("\n  The run was stopped before its end.\n")
+
+
+def test_a_run_that_was_stopped_before_its_first_round_says_so(
+    open_ledger: OpenLedger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_ledger(strict=False).close(partial=True)
+    assert capsys.readouterr().out == "Verdict: invalid: no round was measured\n"
 
 
 def test_a_run_without_a_success_failed_rather_than_measured_badly(

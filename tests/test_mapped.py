@@ -7,6 +7,7 @@ import tempfile
 import tracemalloc
 from array import array
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -104,18 +105,20 @@ def test_no_directory_to_write_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     )
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """No file of this process may grow beyond 1,000 bytes."""
+    """No file of this process may grow beyond 1,000 bytes: for the block only, since pytest writes files, too."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-@pytest.mark.usefixtures("small_files")
 def test_no_room_to_write() -> None:
-    with pytest.raises(RunFailed, match=f"cannot write a temporary file in .*: {os.strerror(errno.EFBIG)}; make room"):
+    no_room = f"cannot write a temporary file in .*: {os.strerror(errno.EFBIG)}; make room"
+    with pytest.raises(RunFailed, match=no_room), small_files():
         mapped(range(10_000))
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -48,11 +49,53 @@ def test_ttft_is_held_against_the_lateness_of_first_events(
 
 def test_a_ttft_that_may_be_off_says_by_how_much_and_what_to_do(evidence_of: EvidenceOf, a_histogram: Build) -> None:
     check = found(ttft_error(evidence_of(first_stamp_slack=a_histogram(*[5 * MS] * 100))))
-    assert check.text.startswith("TTFT p50 may be off by up to 5.00 ms (5.0%), p99 may be off by up to 5.00 ms (5.0%)")
+    assert check.text.startswith(
+        "TTFT p50 may be off by up to 5.00 ms (5.00%), p99 may be off by up to 5.00 ms (5.00%)"
+    )
     assert check.text.endswith("; use more --workers or a lower --concurrency")
-    http2 = replace(evidence_of(first_stamp_slack=a_histogram(*[5 * MS] * 100)), http2=True)
-    assert found(ttft_error(http2)).text.endswith(", or fewer --streams-per-connection")
     assert check.figures == ("ttft_ms.p50", "ttft_ms.p99")
+
+
+@pytest.mark.parametrize(
+    ("facts", "advice"),
+    [
+        ({}, "use more --workers or a lower --concurrency"),
+        (
+            {"streams_per_connection": 2},
+            "use more --workers or a lower --concurrency, or fewer --streams-per-connection",
+        ),
+        ({"more_workers": False}, "use a lower --concurrency, and keep other work off this machine"),
+        (
+            {"more_workers": False, "streams_per_connection": 2},
+            "use a lower --concurrency, or fewer --streams-per-connection, and keep other work off this machine",
+        ),
+        (
+            {"kernel_stamps": False, "streams_per_connection": 2},
+            "use --timestamps kernel where the kernel has stamps",
+        ),
+    ],
+)
+def test_what_is_advised_can_be_done(
+    evidence_of: EvidenceOf, a_histogram: Build, facts: dict[str, Any], advice: str
+) -> None:
+    late = evidence_of(first_stamp_slack=a_histogram(*[5 * MS] * 100))
+    assert found(ttft_error(replace(late, **facts))).text.endswith(f": the client read late; {advice}")
+
+
+def test_fewer_streams_help_no_collector(evidence_of: EvidenceOf, a_histogram: Build) -> None:
+    slow = replace(evidence_of(collections=a_histogram(9 * MS)), streams_per_connection=4, kernel_stamps=False)
+    assert found(collector(slow)).text.endswith("; use more --workers or a lower --concurrency")
+
+
+def test_ttft_is_off_by_no_more_than_itself(evidence_of: EvidenceOf, a_histogram: Build) -> None:
+    check = found(ttft_error(evidence_of(first_stamp_slack=a_histogram(*[137 * MS] * 100))))
+    assert check.text.startswith("TTFT p50 may be off by up to 100.00 ms (100.0%), p99")
+    assert check.weight is Status.INVALID
+
+
+def test_what_is_just_above_a_limit_does_not_look_like_it(evidence_of: EvidenceOf, a_histogram: Build) -> None:
+    check = found(ttft_error(evidence_of(first_stamp_slack=a_histogram(*[1_040_000] * 100))))
+    assert check.text.startswith("TTFT p50 may be off by up to 1.04 ms (1.04%), p99")
 
 
 def test_a_median_that_may_be_off_by_a_tenth_is_useless(evidence_of: EvidenceOf, a_histogram: Build) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from fluxperf.analysis.checks import CHECKS, run_checks, unmeasured
 from fluxperf.analysis.evidence import Evidence
-from fluxperf.model import Check, Outcome, Status
+from fluxperf.model import Audit, Check, Histogram, Outcome, Status
 from fluxperf.tally import Tally
 
 TallyOf = Callable[..., Tally]
@@ -26,7 +26,7 @@ def test_a_plain_round_passes_every_check(tally_of: TallyOf) -> None:
     assert checks_of(tally_of({}, {})) == (
         Check(name="token_counts", ok=True, text="output tokens are the server's usage counts"),
         Check(name="tokens_per_event", ok=True, text="an output event held 1.00 tokens on average"),
-        Check(name="coalescing", ok=True, text="0.0% of output events came in one read with the one before"),
+        Check(name="coalescing", ok=True, text="0.00% of output events came in one read with the one before"),
     )
 
 
@@ -45,16 +45,28 @@ def test_every_check_of_answers_can_fail_and_says_what_it_means(tally_of: TallyO
         "the chunk gap is between events",
         "61.5% of output events came in one read with the one before: gaps between them are not the server's; "
         "look for a proxy that buffers, or a busy machine",
-        "33.3% of answers came in one write, which leaves no chunk gaps and no ITL to measure; "
+        "33.3% of answers came at once, which leaves no chunk gaps and no ITL to measure; "
         "does the server stream, or does a proxy buffer?",
         "the server counts 100 of 10 prompt tokens as cached",
-        "2 requests were sent again, on a new connection: the server had closed the idle one "
-        "(counted from the second send)",
+        "2 requests were sent again, on another connection: the server had closed the idle one, or said of a "
+        "connection that it gives up that it had not looked at them (counted from the second send)",
     ]
     assert {check.name: check.figures for check in checks if check.weight is Status.DEGRADED} == {
         "coalescing": ("chunk_gap_ms",),
         "at_once": ("chunk_gap_ms", "itl_ms"),
     }
+
+
+@pytest.mark.parametrize("name", ["coalescing", "at_once"])
+@pytest.mark.parametrize(("stall_ms", "own"), [(9, False), (30, True)])
+def test_a_client_that_stood_still_blames_nobody_else(tally_of: TallyOf, name: str, stall_ms: int, own: bool) -> None:
+    away = Histogram()
+    away.record(stall_ms * 1_000_000)
+    checks = run_checks(Evidence(tally=tally_of(AT_ONCE), audits={0: Audit(away=away)}))
+    (check,) = [check for check in checks if check.name == name]
+    assert check.weight is Status.DEGRADED
+    assert ("the client itself stood still" in check.text) is own
+    assert ("proxy" in check.text) is not own
 
 
 def test_no_check_is_in_the_table_twice() -> None:

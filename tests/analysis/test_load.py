@@ -42,7 +42,11 @@ def test_a_round_that_was_stopped_says_how_far_it_came(
     evidence.tally.add(a_request(outcome=Outcome.CUT_OFF))
     check = found(completeness(evidence))
     assert check.weight is Status.DEGRADED
-    assert check.text == "the round was stopped before its end: 37 of 100 requests are counted"
+    assert check.text == (
+        "the round was stopped before its end: 37 of 100 requests are counted; "
+        "throughput and requests in flight are too low, for what was cut off is not in them"
+    )
+    assert check.figures == ("throughput", "avg_in_flight")
 
 
 @pytest.mark.parametrize(("share", "ok"), [(0.9, True), (0.91, False)])
@@ -76,7 +80,7 @@ def test_a_single_late_send_is_not_even_that(evidence_of: EvidenceOf, a_histogra
 
 
 @pytest.mark.parametrize(
-    ("idle_ms", "share"), [(1.0, None), (2.0, None), (2.2, "1.1%"), (20.1, "9.1%"), (201.0, "50.0%")]
+    ("idle_ms", "share"), [(1.0, None), (2.0, None), (2.2, "1.08%"), (20.1, "9.09%"), (201.0, "50.0%")]
 )
 def test_a_client_that_takes_its_time_asks_less_of_the_server(
     evidence_of: EvidenceOf, a_histogram: Build, idle_ms: float, share: str | None

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fluxperf.calibrate.cli import DEFAULTS, READERS, USAGE, main, parse, read_asked
-from fluxperf.calibrate.search import Range
+from fluxperf.calibrate.record import SCHEMA
+from fluxperf.calibrate.search import Range, Verdict, conclude
 from fluxperf.calibrate.server import Schedule
+from fluxperf.calibrate.step import Step
 from fluxperf.errors import UsageError
+from tests.calibrate.steps import make_step
 
 OPTIONS = re.findall(r"^  (?:-h, )?--([a-z-]+)", USAGE, re.MULTILINE)
 
@@ -73,6 +78,42 @@ def test_a_place_where_nothing_can_be_written_is_told_at_once(tmp_path: Path) ->
     for output in (tmp_path, tmp_path / "missing" / "calibration.json"):
         with pytest.raises(UsageError, match="must be a file in a directory that exists"):
             main(["--output", str(output)])
+
+
+def test_a_file_of_something_else_is_not_replaced(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("my notes")
+    with pytest.raises(UsageError, match=r"notes.txt is no calibration and is not replaced: remove it, or name"):
+        main(["--output", str(notes)])
+    with pytest.raises(UsageError, match="must be a file"):
+        main(["--output", "/dev/null"])
+    assert notes.read_text() == "my notes"
+
+
+@pytest.mark.parametrize(
+    ("step", "kept"), [(make_step(16, late_ms=5), True), (make_step(16, ttft_p99=5), False), (make_step(16), False)]
+)
+def test_where_nothing_can_be_said_an_earlier_calibration_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], step: Step, kept: bool
+) -> None:
+    def calibrate(_asked: object, steps: list[Step], _say: object) -> tuple[Verdict, dict[str, Any]]:
+        steps.append(step)
+        verdict = conclude(steps)
+        schedule = {"ttft_ms": 50.0, "itl_ms": 10.0, "tokens": 64}
+        facts = {"created_at": "now", "protocol": "1.1", "server": "mock", "cores_apart": True, "schedule": schedule}
+        return verdict, facts | {"verdict": asdict(verdict)}
+
+    monkeypatch.setattr("fluxperf.calibrate.session.calibrate", calibrate)
+    path = tmp_path / "calibration.json"
+    assert main(["--output", str(path)]) == 0
+    assert path.exists() is not kept
+    said = capsys.readouterr().err
+    assert said == ("fluxperf: nothing is written\n" if kept else f"fluxperf: written to {path}\n")
+    if kept:
+        path.write_text(f'{{"schema": "{SCHEMA}"}}')
+        assert main(["--output", str(path)]) == 0
+        assert path.read_text() == f'{{"schema": "{SCHEMA}"}}'
+        assert capsys.readouterr().err == f"fluxperf: nothing is written; {path} stays as it is\n"
 
 
 def test_quick_is_less_of_everything() -> None:

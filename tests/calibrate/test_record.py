@@ -14,6 +14,7 @@ from fluxperf.calibrate.record import (
     differences,
     find_calibration,
     load_calibration,
+    may_replace,
     save_calibration,
     warn_beyond,
 )
@@ -80,8 +81,32 @@ def test_a_file_that_is_no_calibration_is_replaced(path: Path) -> None:
 )
 def test_what_cannot_be_read_is_said(path: Path, text: str) -> None:
     path.write_text(text, "latin-1")
-    with pytest.raises(UsageError, match=r"calibration.json is no calibration that can be read"):
+    with pytest.raises(UsageError, match=r"calibration.json is no calibration that can be read") as caught:
         load_calibration(path)
+    reason = str(caught.value).partition("(")[2]
+    known = ("it is not JSON)", "its schema is ", "something is missing in it, or is not what it should be)")
+    assert reason.startswith(known)
+    assert reason.endswith("): remove it and run fluxperf calibrate again")
+
+
+@pytest.mark.parametrize(
+    ("text", "ours"),
+    [
+        ("", True),
+        (f'{{"schema": "{SCHEMA}"}}', True),
+        ('{"schema": "fluxperf.calibration/0", "other": 1}', True),
+        ('{"schema": "fluxperf.run/1"}', False),
+        ("{}", False),
+        ("[]", False),
+        ("my notes", False),
+        ("[" * 100_000, False),
+        ("\N{LATIN SMALL LETTER E WITH ACUTE}", False),
+    ],
+)
+def test_only_a_calibration_may_be_replaced(path: Path, text: str, ours: bool) -> None:
+    assert may_replace(path)
+    path.write_text(text, "latin-1")
+    assert may_replace(path) is ours
 
 
 def test_a_file_that_is_missing_is_said(path: Path) -> None:

@@ -85,6 +85,17 @@ def test_a_compiler_that_fails_is_as_good_as_none(tmp_path: Path, monkeypatch: p
     assert said == ["no C compiler that works: the mock server is used, which cannot serve as much as the compiled one"]
 
 
+@pytest.mark.parametrize("name", ["no-such-compiler", "'half"])
+def test_a_compiler_that_does_not_exist_is_mentioned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("CC", name)
+    said: list[str] = []
+    with open_server(ASKED, CORE, tmp_path, said.append):
+        pass
+    assert said[0] == f"CC names {name}, which is not there: other compilers are tried"
+
+
 def test_a_mock_that_is_asked_for_needs_no_excuse(tmp_path: Path) -> None:
     said: list[str] = []
     asked = Asked(schedule=Schedule(5, 1, 4), loads=Range(2), server="mock")

@@ -95,7 +95,7 @@ def test_what_is_degraded_is_no_failure_however_strict(fluxperf: Fluxperf, serve
     summary = result["summary"]
     assert summary["verdict"]["status"] != "valid"
     assert {"chunk_gap_ms", "itl_ms"} <= set(summary["verdict"]["figures"])
-    assert "100.0% of answers came in one write" in " ".join(summary["verdict"]["reasons"])
+    assert "100.0% of answers came at once" in " ".join(summary["verdict"]["reasons"])
     assert [summary[name]["p50"] for name in ("chunk_gap_ms", "itl_ms")] == [None, None]
     assert [(row["itl_ms"], row["max_gap_ms"]) for row in result["requests"]] == [(None, None)] * 4
     assert all(row["ttft_ms"] > 0 for row in result["requests"])

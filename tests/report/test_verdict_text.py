@@ -48,6 +48,17 @@ def test_a_single_round_has_said_it_all(a_run: BuildRun, a_round: BuildRound) ->
     assert render_verdict(a_run(a_round()), None) == ""
 
 
+def test_a_run_that_was_stopped_has_a_verdict_of_its_own(a_run: BuildRun, a_round: BuildRound) -> None:
+    stopped = a_run(a_round(summary={"verdict": degraded("stopped")}), verdict=degraded("whatever"), partial=True)
+    assert render_verdict(stopped, None).splitlines() == [
+        "Verdict: degraded:",
+        "  Concurrency 5, round 1: degraded: stopped",
+        "  The run was stopped before its end.",
+    ]
+    nothing = replace(stopped, rounds=(), verdict=Verdict(status=Status.INVALID, reasons=("no round was measured",)))
+    assert render_verdict(nothing, None) == "Verdict: invalid: no round was measured"
+
+
 def test_a_run_that_is_valid(a_run: BuildRun) -> None:
     assert render_verdict(a_run(), None) == "Verdict: valid: 2 rounds, nothing speaks against any of them"
 
