@@ -14,7 +14,7 @@ from typing import IO, Any
 
 STOP_TIMEOUT_S = 10.0
 # What a child must not see: keys, and what would change a run.
-_HIDDEN = ("FLUXPERF_API_KEY", "OPENAI_API_KEY", "FLUXPERF_CALIBRATION")
+_HIDDEN = ("FLUXPERF_API_KEY", "OPENAI_API_KEY", "FLUXPERF_CALIBRATION", "FLUXPERF_TEST_STALL")
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 

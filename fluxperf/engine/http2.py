@@ -15,7 +15,15 @@ from collections.abc import Sequence
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import DataReceived, Event, RemoteSettingsChanged, ResponseReceived, StreamEnded, StreamReset
+from h2.events import (
+    DataReceived,
+    Event,
+    InformationalResponseReceived,
+    RemoteSettingsChanged,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+)
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
@@ -202,6 +210,8 @@ class Http2Session:
             return
         if isinstance(event, ResponseReceived):
             _take_head(stream, event, at_ns)
+        elif isinstance(event, InformationalResponseReceived):
+            stream.exchange.started = True
         elif isinstance(event, DataReceived):
             stream.sink.body(bytes(event.data or b""), at_ns)
             if event.flow_controlled_length:
@@ -223,7 +233,8 @@ class Http2Session:
         self._farewell = f"the server said goodbye (GOAWAY, {error_name(code)}{quote(payload[_GOAWAY_PAYLOAD.size :])})"
         self.complaint = self._farewell
         for stream in list(self._streams.values()):
-            if stream.number > last & _LAST_NUMBER or not stream.exchange.begun:
+            beyond = stream.number > last & _LAST_NUMBER and not stream.exchange.started
+            if beyond or not stream.exchange.begun:
                 what = f"{self._farewell} before it looked at the request"
                 self._end(stream, BrokenResponse(what, untouched=True, disowned=True))
 

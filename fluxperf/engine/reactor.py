@@ -24,7 +24,7 @@ from fluxperf.engine.attention import Attention
 from fluxperf.engine.channel import Channel
 from fluxperf.engine.gauge import Gauge
 from fluxperf.engine.pace import PROMPT
-from fluxperf.engine.receiver import Receiver
+from fluxperf.engine.receiver import MAX_ARRIVALS, Receiver
 from fluxperf.engine.timers import Timer, Timers
 from fluxperf.engine.writer import Writer
 from fluxperf.units import NS_PER_MS
@@ -193,11 +193,11 @@ class Reactor:
         if self._bell in others:
             os.eventfd_read(self._bell)
         timers_due = self._timers.fd.fileno() in others
-        came = bool(self.receiver.arrivals)
-        self._hand_out(None if timers_due else self.pace.thinking_ns)
+        came = len(self.receiver.arrivals)
+        self._hand_out(None if timers_due or came > MAX_ARRIVALS else self.pace.thinking_ns)
         if timers_due:  # what arrived comes before them: it may be the end of a request whose time is up
             self._timers.fire()
-        return came or timers_due
+        return came > 0 or timers_due
 
     def _hand_out(self, time_ns: int | None) -> None:
         """Gives channels what came for them, for as long as this; None: all of it."""

@@ -19,6 +19,8 @@ from fluxperf.units import NS_PER_MS
 READ_BYTES = 16_384
 POLLED_AT_ONCE = 64
 MAX_BATCH = 512
+# Beyond it reading stops until all has been thought about: what waits then waits in the kernel, and slows the server.
+MAX_ARRIVALS = 16_384
 SLEPT_NS = NS_PER_MS // 5  # a wait that lasted longer was a sleep
 _WAKE_DECAY_BITS = 6
 
@@ -51,6 +53,7 @@ class Receiver:
         fd = channel.sock.fileno()
         self.channels[fd] = channel
         self._epoll.register(fd, select.EPOLLIN)
+        self._writer.watch(fd)
 
     def forget(self, channel: Channel) -> None:
         """Stops reading for the channel, which must still be open."""

@@ -49,6 +49,7 @@ def make_context(trust: Trust, http: str) -> ssl.SSLContext:
             raise UsageError(f"--ca-file {trust.ca_file} cannot be read: {error.strerror}") from error
     if trust.client_cert is not None:
         _load_identity(context, trust.client_cert, trust.client_key)
+    context.options |= ssl.OP_NO_RENEGOTIATION  # a handshake in the middle of a round would be its noise
     if trust.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

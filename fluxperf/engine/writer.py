@@ -14,10 +14,17 @@ class Writer:
     def __init__(self, epoll: select.epoll) -> None:
         self._epoll = epoll
         self._rests: dict[int, memoryview] = {}
+        self._known: set[int] = set()
+
+    def watch(self, fd: int) -> None:
+        """From now on this descriptor, which is registered, is written to."""
+        self._known.add(fd)
 
     def write(self, channel: Channel, data: bytes) -> None:
-        """Writes sealed bytes, after whatever still waits."""
+        """Writes sealed bytes, after whatever still waits; drops them if the descriptor is forgotten."""
         fd = channel.sock.fileno()
+        if fd not in self._known:  # the end of the connection has been read: nobody is there to write to
+            return
         rest = self._rests.get(fd)
         if rest is not None:
             self._rests[fd] = memoryview(bytes(rest) + data)
@@ -41,7 +48,8 @@ class Writer:
         return channel.sock.fileno() in self._rests
 
     def forget(self, fd: int) -> None:
-        """Drops what waits for this descriptor."""
+        """Drops what waits for this descriptor, and what is yet to be written to it."""
+        self._known.discard(fd)
         self._rests.pop(fd, None)
 
 

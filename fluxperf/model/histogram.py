@@ -8,6 +8,7 @@ integers only: what unit they are in is the metric's business.
 from __future__ import annotations
 
 import math
+import weakref
 from array import array
 from collections.abc import Iterable
 from typing import Any
@@ -99,6 +100,8 @@ class Histogram:
     def _hdr(self) -> HdrHistogram:
         if self._made is None:
             self._made = HdrHistogram(LOWEST, HIGHEST, SIGNIFICANT_DIGITS, b64_wrap=False)
+            # It and its encoder hold each other, and a collector that is off would never free them.
+            self._made.encoder.histogram = weakref.proxy(self._made)
             for bucket, count in zip(*self._buckets, strict=True):
                 self._made.counts[bucket] = count
             self._buckets = (array("H"), array("Q"))

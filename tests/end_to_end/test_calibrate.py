@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fluxperf.calibrate.server import find_compiler
-from tests.end_to_end.command import Fluxperf
+from tests.end_to_end.command import Ended, Fluxperf
 from tests.end_to_end.servers import Mock
 
 SHORT = "calibrate --quick --ttft-ms 5 --itl-ms 1 --tokens 4 --max-streams 2"
@@ -20,7 +20,11 @@ def compiler() -> None:
         pytest.skip("there is no C compiler")
 
 
-def load(fluxperf: Fluxperf, name: str = "calibration.json") -> Any:
+def load(fluxperf: Fluxperf, ended: Ended, name: str = "calibration.json") -> Any:
+    """What was written. On a machine that is too busy even for two streams nothing is, and that is said."""
+    if "nothing is written" in ended.err:
+        assert not (fluxperf.place / name).exists()
+        pytest.skip("this machine is too busy to measure anything now")
     return json.loads((fluxperf.place / name).read_text("utf-8"))
 
 
@@ -35,8 +39,8 @@ def test_a_calibration_is_a_table_a_verdict_and_a_file(fluxperf: Fluxperf, http:
     assert max(map(len, lines)) <= 80
     assert f"HTTP/{http}, against the compiled server" in ended.out
     assert "2 streams: 100 requests, about 1 s" in ended.err
+    found = load(fluxperf, ended)
     assert "written to " in ended.err
-    found = load(fluxperf)
     assert found["schema"] == "fluxperf.calibration/1"
     entry = found["protocols"][http]
     assert (entry["server"], entry["schedule"]) == ("compiled", {"ttft_ms": 5.0, "itl_ms": 1.0, "tokens": 4})
@@ -52,7 +56,7 @@ def test_without_a_compiler_the_mock_is_used_and_that_is_said(fluxperf: Fluxperf
     assert ended.code == 0, ended.err
     assert "no C compiler that works: the mock server is used" in ended.err
     assert "the mock server (no C compiler was used)" in " ".join(ended.out.split())
-    (step,) = load(fluxperf, "here.json")["protocols"]["1.1"]["steps"]
+    (step,) = load(fluxperf, ended, "here.json")["protocols"]["1.1"]["steps"]
     assert step["lost"] == 0
 
 
@@ -63,8 +67,9 @@ def test_the_compiled_server_cannot_be_had_without_a_compiler(fluxperf: Fluxperf
 
 
 def test_a_run_beyond_it_is_warned(fluxperf: Fluxperf, mock: Mock) -> None:
-    assert fluxperf(f"{SHORT} --server mock").code == 0
-    found = load(fluxperf)
+    ended = fluxperf(f"{SHORT} --server mock")
+    assert ended.code == 0, ended.err
+    found = load(fluxperf, ended)
     found["protocols"]["1.1"]["verdict"]["streams"] = 2
     (fluxperf.place / "calibration.json").write_text(json.dumps(found))
     fluxperf.write_prompts(6)

@@ -111,6 +111,26 @@ def test_a_graceful_goodbye_lets_what_is_below_finish_and_disowns_what_is_above(
     assert (wire.outcome(first), wire.outcome(second)) == (None, None)
 
 
+def test_an_answer_that_has_begun_is_never_disowned() -> None:
+    """Some servers name stream 0 in every goodbye."""
+    wire = Wire()
+    begun, silent = wire.ask(), wire.ask()
+    wire.answer(begun, b"half", end=False)
+    wire.pump()
+    wire.feed(goaway(0))
+    assert broken(wire, silent).disowned
+    assert not wire.is_over(begun)
+
+
+def test_an_informational_answer_is_a_beginning() -> None:
+    wire = Wire()
+    asked = wire.ask()
+    wire.head(asked, status=103)
+    wire.pump()
+    wire.endings += wire.session.feed_eof(1)
+    assert not broken(wire, asked).untouched
+
+
 def test_after_a_goodbye_large_requests_and_answers_go_on() -> None:
     wire = Wire({SettingCodes.INITIAL_WINDOW_SIZE: 100}, Http2Session(1000, 70_000))
     asked = wire.ask(b"x" * 300)

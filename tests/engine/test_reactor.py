@@ -352,6 +352,20 @@ async def test_what_a_slow_peer_does_not_take_at_once_arrives_in_order() -> None
         assert line.told == other_line.told == [("sent", None)]
 
 
+@in_trio
+async def test_nothing_is_written_where_the_end_has_been_read() -> None:
+    """What came before the end may be thought about after it was read, and bring forth an answer."""
+    with tcp_pair() as (line, peer):
+        async with running(Reactor(), line) as reactor:
+            reactor.send(line, BIG, None)
+            await until(lambda: reactor.is_sending(line))
+            line.on_receive = lambda data: reactor.write(line, BIG) if not data else None
+            peer.send(b"413 too large")
+            peer.shutdown(socket.SHUT_WR)
+            await until(lambda: line.told[-1:] == [("receive", b"")])
+            assert not reactor.is_sending(line)
+
+
 async def read_slowly(sock: socket.socket, size: int) -> bytes:
     """Reads `size` bytes in small pieces."""
     data = bytearray()

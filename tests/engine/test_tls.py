@@ -327,3 +327,8 @@ def test_a_handshake_that_the_server_refuses_is_named(authority: Authority) -> N
     with pytest.raises(ssl.SSLError) as caught:
         tls.shake(far.pending())
     assert describe(caught.value) == "TLS: tlsv1 alert protocol version"
+
+
+def test_no_second_handshake_is_agreed_to() -> None:
+    """A HelloRequest (TLS 1.2) in the middle of a round would make the next write wait for a read."""
+    assert make_context(Trust(), "auto").options & ssl.OP_NO_RENEGOTIATION

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
 import math
 import random
 import statistics
+import tracemalloc
 from array import array
 from collections.abc import Iterable
 from fractions import Fraction
@@ -175,6 +177,19 @@ def test_moments_are_exact(values: list[int]) -> None:
     assert (histogram.min, histogram.max) == (min(values), max(values))
     assert histogram.mean == float(Fraction(sum(values), len(values)))
     assert histogram.stddev == pytest.approx(statistics.pstdev(values), rel=1e-9, abs=0)
+
+
+def test_its_memory_is_given_back_without_the_collector() -> None:
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            histogram_of([1])
+        left_bytes = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert left_bytes < 8 * 33_000  # the counts of one
 
 
 def test_a_small_spread_of_large_values_is_not_lost() -> None:
