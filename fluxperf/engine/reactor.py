@@ -32,6 +32,7 @@ from fluxperf.units import NS_PER_MS
 # While there is much to read, the reactor waits by itself: a turn of trio's loop costs as much as five tokens.
 ALONE_NS = 5 * NS_PER_MS
 ALONE_WAIT_S = 0.002
+CATCHING_UP_NS = 50 * NS_PER_MS
 
 
 class Reactor:
@@ -194,7 +195,8 @@ class Reactor:
             os.eventfd_read(self._bell)
         timers_due = self._timers.fd.fileno() in others
         came = len(self.receiver.arrivals)
-        self._hand_out(None if timers_due or came > MAX_ARRIVALS else self.pace.thinking_ns)
+        thinking_ns = self.pace.thinking_ns if came < MAX_ARRIVALS else CATCHING_UP_NS
+        self._hand_out(None if timers_due else thinking_ns)
         if timers_due:  # what arrived comes before them: it may be the end of a request whose time is up
             self._timers.fire()
         return came > 0 or timers_due

@@ -19,8 +19,9 @@ from fluxperf.units import NS_PER_MS
 READ_BYTES = 16_384
 POLLED_AT_ONCE = 64
 MAX_BATCH = 512
-# Beyond it reading stops until all has been thought about: what waits then waits in the kernel, and slows the server.
-MAX_ARRIVALS = 16_384
+# Some 60 MB. Beyond it there is more time to think between two looks: what waits then waits in the kernel, where it
+# shares stamps, and slows the server.
+MAX_ARRIVALS = 131_072
 SLEPT_NS = NS_PER_MS // 5  # a wait that lasted longer was a sleep
 _WAKE_DECAY_BITS = 6
 
