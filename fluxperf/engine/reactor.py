@@ -23,8 +23,8 @@ from fluxperf.clock import now_ns
 from fluxperf.engine.attention import Attention
 from fluxperf.engine.channel import Channel
 from fluxperf.engine.gauge import Gauge
-from fluxperf.engine.pace import PROMPT
-from fluxperf.engine.receiver import MAX_ARRIVALS, Receiver
+from fluxperf.engine.pace import PROMPT, Pace
+from fluxperf.engine.receiver import MAX_ARRIVALS, MAX_BATCH, Receiver
 from fluxperf.engine.timers import Timer, Timers
 from fluxperf.engine.writer import Writer
 from fluxperf.units import NS_PER_MS
@@ -45,7 +45,7 @@ class Reactor:
     def __init__(self) -> None:
         self.gauge = Gauge()
         self.attention = Attention()
-        self.pace = PROMPT
+        self.pace: Pace = PROMPT
         self._epoll = select.epoll()
         self._writer = Writer(self._epoll)
         self.receiver = Receiver(self._epoll, self._writer, self.gauge, self.attention)
@@ -130,8 +130,13 @@ class Reactor:
                 await trio.lowlevel.wait_readable(fd)
             self._drain()
             self._drain_on()
-            for _ in range(min(self.pace.wake_ups, len(self._finished))):
+            for _ in range(min(self._pace.wake_ups, len(self._finished))):
                 self._finished.popleft().set()
+
+    @property
+    def _pace(self) -> Pace:
+        """Once thinking cannot follow, the sockets need all the more attention."""
+        return PROMPT if len(self.receiver.arrivals) > MAX_BATCH else self.pace
 
     def _has_work(self) -> bool:
         """Whether there is something to do that needs a turn of trio's loop, or a send."""
@@ -148,7 +153,7 @@ class Reactor:
 
     def glance(self) -> None:
         """Reads what has come, where that must not wait; for whoever has just done something that took its time."""
-        if self.pace.to_the_end:
+        if self._pace.to_the_end:
             looking_ns = now_ns()
             self.receiver.receive()
             self.attention.looked(looking_ns, looking_ns)
@@ -158,8 +163,8 @@ class Reactor:
         until_ns = now_ns() + ALONE_NS
         while not (self._company or self._has_work()) and now_ns() < until_ns:
             thinking = bool(self.receiver.arrivals)
-            if self.pace.rest_s and not thinking:
-                time.sleep(self.pace.rest_s)
+            if self._pace.rest_s and not thinking:
+                time.sleep(self._pace.rest_s)
             if not self._drain(0 if thinking else ALONE_WAIT_S):
                 break
 
@@ -172,8 +177,8 @@ class Reactor:
     def _send_some(self) -> None:
         if self._held:
             return
-        enough_ns = now_ns() + self.pace.sending_ns
-        for _ in range(min(self.pace.sends, len(self._outbox))):
+        enough_ns = now_ns() + self._pace.sending_ns
+        for _ in range(min(self._pace.sends, len(self._outbox))):
             channel, data, parcel, due_ns = self._outbox.popleft()
             if channel.sock.fileno() not in self.receiver.channels or not channel.wants(parcel):
                 continue
@@ -190,12 +195,12 @@ class Reactor:
 
         Waits for it, for `wait_s` at most; without, trio has waited. False if there was nothing.
         """
-        others = self.receiver.receive(wait_s, to_the_end=self.pace.to_the_end)
+        others = self.receiver.receive(wait_s, to_the_end=self._pace.to_the_end)
         if self._bell in others:
             os.eventfd_read(self._bell)
         timers_due = self._timers.fd.fileno() in others
         came = len(self.receiver.arrivals)
-        thinking_ns = self.pace.thinking_ns if came < MAX_ARRIVALS else CATCHING_UP_NS
+        thinking_ns = self._pace.thinking_ns if came < MAX_ARRIVALS else CATCHING_UP_NS
         self._hand_out(None if timers_due else thinking_ns)
         if timers_due:  # what arrived comes before them: it may be the end of a request whose time is up
             self._timers.fire()
