@@ -36,6 +36,7 @@ def test_many_requests_at_once_on_few_streams(fluxperf: Fluxperf, url: str) -> N
         found = fluxperf.round(120, number)
         assert found["summary"]["outcomes"] == {"ok": 240}
         assert (found["configuration"]["http_version"], found["configuration"]["tls"]) == ("2", None)
+        assert (found["configuration"]["streams_per_connection"], found["configuration"]["insecure"]) == (4, False)
         rows = found["requests"]
         assert {(row["wait_ms"], row["connect_ms"], row["resent"]) for row in rows} == {(0, 0, 0)}
         said = kept_requests(fluxperf, 120, number)
@@ -58,6 +59,7 @@ def test_without_tls_auto_is_http_1(fluxperf: Fluxperf, url: str) -> None:
     assert fluxperf.measure(url, "--rounds 1").code == 0
     configuration = fluxperf.round(10, 1)["configuration"]
     assert (configuration["http_version"], configuration["tls"]) == ("1.1", None)
+    assert configuration["streams_per_connection"] is None
 
 
 def test_models_are_listed_over_the_protocol_of_the_run(fluxperf: Fluxperf, url: str) -> None:
