@@ -54,6 +54,7 @@ class Reactor:
         self._outbox: deque[tuple[Channel, bytes, Any, int]] = deque()
         self._finished: deque[trio.Event] = deque()
         self._held = False
+        self._asleep = False
         self._company = 0
         self._released_ns = 0
         self._epoll.register(self._bell, select.EPOLLIN)
@@ -72,8 +73,8 @@ class Reactor:
     def send(self, channel: Channel, data: bytes, parcel: Any) -> None:
         """Queues bytes; the channel hears of it by `sent`, with the parcel, when the first one goes out."""
         self._outbox.append((channel, data, parcel, now_ns()))
-        if len(self._outbox) == 1 and not self._held:
-            os.eventfd_write(self._bell, 1)
+        if not self._held:
+            self._rouse()
 
     def write(self, channel: Channel, data: bytes) -> None:
         """Writes sealed bytes at once, ahead of what is queued: what keeps a connection going is never held back."""
@@ -96,11 +97,18 @@ class Reactor:
         """Lets sends go; what was held was due at `due_ns`."""
         self._held = False
         self._released_ns = due_ns or now_ns()
-        os.eventfd_write(self._bell, 1)
+        self._rouse()
 
     def wake(self, event: trio.Event) -> None:
         """Sets the event soon, from the reactor's task: only a few tasks are woken between two drains."""
         self._finished.append(event)
+        self._rouse()
+
+    def _rouse(self) -> None:
+        """There is something to do that the sockets do not tell: ends the reactor's wait, if it waits."""
+        if self._asleep:
+            self._asleep = False
+            os.eventfd_write(self._bell, 1)
 
     def call_at(self, deadline_ns: int, callback: Callable[[], None]) -> Timer:
         """Calls `callback` once `deadline_ns` (monotonic) has passed, from the reactor's task."""
@@ -127,7 +135,9 @@ class Reactor:
                 await trio.lowlevel.checkpoint()
                 self._send_some()
             else:
+                self._asleep = True
                 await trio.lowlevel.wait_readable(fd)
+                self._asleep = False
             self._drain()
             self._drain_on()
             for _ in range(min(self._pace.wake_ups, len(self._finished))):
@@ -157,6 +167,8 @@ class Reactor:
             looking_ns = now_ns()
             self.receiver.receive()
             self.attention.looked(looking_ns, looking_ns)
+            if self.receiver.arrivals:
+                self._rouse()
 
     def _drain_on(self) -> None:
         """Drains for a while without a turn of trio's loop, as long as there is something to read and nothing else."""

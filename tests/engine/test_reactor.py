@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -539,6 +540,28 @@ async def test_only_so_many_tasks_wake_between_two_drains(pace: Pace) -> None:
 def runs(order: list[str], name: str) -> list[int]:
     """How often the name stands in a row, each time."""
     return [len(list(run)) for found, run in groupby(order) if found == name]
+
+
+@in_trio
+async def test_what_another_task_has_read_is_handed_out() -> None:
+    """While the reactor waits for sockets in which nothing is left, and there is nothing to send."""
+    with local_pair() as (line, peer):
+        async with running(Reactor(), line) as reactor:
+            await wait_all_tasks_blocked()
+            peer.send(b"x")
+            reactor.glance()
+            await until(lambda: bool(line.heard))
+    assert line.told == [("receive", b"x")]
+
+
+@in_trio
+async def test_what_another_task_has_finished_wakes_who_waits_for_it() -> None:
+    with local_pair() as (line, _):
+        async with running(Reactor(), line) as reactor:
+            await wait_all_tasks_blocked()
+            event = trio.Event()
+            reactor.wake(event)
+            await until(event.is_set)
 
 
 @in_trio
