@@ -15,9 +15,9 @@ from typing import Any, cast
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
 
 from fluxperf.clock import StampClock, kernel_stamps_work, now_ns, stamp_receives
 from fluxperf.engine.pace import PATIENT, PROMPT, Pace
