@@ -36,7 +36,7 @@ def test_many_requests_at_once_on_few_streams(fluxperf: Fluxperf, url: str) -> N
         found = fluxperf.round(120, number)
         assert found["summary"]["outcomes"] == {"ok": 240}
         assert (found["configuration"]["http_version"], found["configuration"]["tls"]) == ("2", None)
-        assert (found["configuration"]["streams_per_connection"], found["configuration"]["insecure"]) == (4, False)
+        assert (found["configuration"]["streams_per_connection"], found["configuration"]["insecure"]) == (8, False)
         rows = found["requests"]
         assert {(row["wait_ms"], row["connect_ms"], row["resent"]) for row in rows} == {(0, 0, 0)}
         said = kept_requests(fluxperf, 120, number)
