@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
+
 from fluxperf.metrics import METRICS, came_at_once, missed, value
 from fluxperf.model import Comparison, Goodput, Outcome, RoundResult, RoundSummary, RunResult, Timeline, Verdict
 from fluxperf.report.text import cold_text
@@ -198,8 +200,11 @@ def _array(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _encode(value: object) -> str:
-    """`value` as JSON on one line, which UTF-8 can hold."""
-    return encodable(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, default=str))
+    """`value` as JSON on one line, which UTF-8 can hold: as msgspec has it, or with more care."""
+    try:
+        return msgspec.json.encode(value, enc_hook=str).decode()
+    except (UnicodeEncodeError, OverflowError, TypeError):  # half a surrogate pair, more than 64 bits, odd keys
+        return encodable(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, default=str))
 
 
 def _plain(value: object) -> object:

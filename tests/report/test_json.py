@@ -200,7 +200,7 @@ def test_requests_are_streamed_one_a_line(a_round: BuildRound) -> None:
     chunks = round_json(a_round(requests=Endless()))
     text = "".join(next(chunks) for _ in range(1000))
     assert text.count("\n") > 900
-    assert text.splitlines()[-1].startswith('{"index": ')
+    assert text.splitlines()[-1].startswith('{"index":')
 
 
 @given(text=st.text(alphabet=st.characters(exclude_categories=[])))
