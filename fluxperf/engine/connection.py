@@ -193,7 +193,7 @@ class Connection:
         if endings:
             self._conclude(endings)
             ended, endings = True, ()  # an error's traceback holds this frame: a cycle for the collector alone
-        if self._talks:
+        if session.news or self._tls is not None:
             self._flush()
         if ended or was_idle or session.news:
             session.news = False

@@ -40,7 +40,7 @@ _FIRST_WINDOW_BYTES = 65_535  # of a connection, until it is widened (RFC 9113 6
 _LAST_NUMBER = (1 << 31) - 1  # of a stream
 
 _HEADER_BYTES = 9
-_HEADER = struct.Struct(">HBBBI")
+_HEADER = struct.Struct(">IBI")  # length and kind, flags, stream
 _GOAWAY_PAYLOAD = struct.Struct(">II")
 _WINDOW_UPDATE = struct.Struct(">HBBBII")
 _DATA, _GOAWAY, _WINDOW_UPDATE_KIND = 0x0, 0x7, 0x8
@@ -154,18 +154,18 @@ class Http2Session:
     def feed(self, data: bytes, at_ns: int) -> Sequence[Ending]:
         """See `Session`."""
         buffer = self._rest + data if self._rest else data
-        streams, position, end = self._streams, 0, len(buffer)
+        streams, unpack, position, end = self._streams, _HEADER.unpack_from, 0, len(buffer)
         try:
             while end - position >= _HEADER_BYTES:
-                high, low, kind, flags, number = _HEADER.unpack_from(buffer, position)
-                length = high << 8 | low
+                word, flags, number = unpack(buffer, position)
+                length, kind = word >> 8, word & 0xFF
                 if length > MAX_FRAME_BYTES:
                     raise ProtocolError(f"a frame of {length} bytes, where {MAX_FRAME_BYTES} are allowed")
                 stop = position + _HEADER_BYTES + length
                 if stop > end:
                     break
                 stream = streams.get(number)
-                if kind == _DATA and stream is not None and stream.plain and not flags & _END_STREAM_OR_PADDED:
+                if kind == _DATA and not flags & _END_STREAM_OR_PADDED and stream is not None and stream.plain:
                     stream.sink.body(buffer[position + _HEADER_BYTES : stop], at_ns)
                     stream.unacknowledged += length
                     self._unacknowledged += length
@@ -186,6 +186,7 @@ class Http2Session:
 
     def _widen(self, number: int, size_bytes: int) -> None:
         """Gives the server as much window as what came on the short way has used (RFC 9113 6.9)."""
+        self.news = True
         self._updates.append(_WINDOW_UPDATE.pack(0, 4, _WINDOW_UPDATE_KIND, 0, number, size_bytes))
 
     def _read_frame(self, kind: int, number: int, frame: bytes, at_ns: int) -> None:

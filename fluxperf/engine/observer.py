@@ -56,6 +56,22 @@ class Observer(Sink):
     `gauge` counts the output events as they come.
     """
 
+    __slots__ = (
+        "_declared",
+        "_decode",
+        "_failure",
+        "_gauge",
+        "_inflate",
+        "_plain",
+        "_spoke",
+        "_sse",
+        "earlier_gaps",
+        "gaps",
+        "refusal",
+        "timeline",
+        "transcript",
+    )
+
     def __init__(self, timeline: Timeline, api: Api, gauge: Gauge, transcript: Transcript | None = None) -> None:
         self.timeline = timeline
         self._gauge = gauge

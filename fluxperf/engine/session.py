@@ -80,7 +80,7 @@ class Session(Protocol):
 
     version: str
     settled: bool  # what the server allows is known
-    news: bool  # `settled` or `capacity` may have changed since somebody last set this to False
+    news: bool  # since somebody last set this to False, `settled`, `capacity` or `pending` may have changed
     complaint: str | None  # what was wrong with what came, if something was
 
     @property

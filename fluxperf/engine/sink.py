@@ -12,6 +12,8 @@ class Sink:
     (see `resent`). A response that breaks off has no `end`. What a subclass does not care for passes by.
     """
 
+    __slots__ = ()
+
     def opened(self, wait_ns: int, connect_ns: int) -> None:
         """A connection is ready; waiting for a free one and opening it took this long."""
 
@@ -33,6 +35,8 @@ class Sink:
 
 class Collector(Sink):
     """A sink for answers that are not measured: it keeps the body, up to a limit."""
+
+    __slots__ = ("_max_bytes", "data")
 
     def __init__(self, max_bytes: int = 1 << 20) -> None:
         self.data = bytearray()

@@ -754,6 +754,10 @@ def talks() -> dict[str, tuple[Callable[[], Talk], int]]:
 @in_trio
 async def test_a_request_leaves_nothing_to_the_collector(name: str) -> None:
     """Automatic collection is off during a round: what only the collector can free is as good as leaked."""
+
+    class Seen(Observer):
+        __slots__ = ("__weakref__",)
+
     make_talk, count = talks()[name]
     timeout_ns = NS_PER_MS if name == "timeout" else NS_PER_S
     gauge, seen = Gauge(), list[weakref.ref[Observer]]()
@@ -761,7 +765,7 @@ async def test_a_request_leaves_nothing_to_the_collector(name: str) -> None:
         template = make_template(there.server.url, {}, timeout_ns)
 
         async def ask_once() -> None:
-            observer = Observer(Timeline(index=0), APIS["chat"], gauge)
+            observer = Seen(Timeline(index=0), APIS["chat"], gauge)
             seen.append(weakref.ref(observer))
             await perform(there.http, template.request(b"{}", observer), observer)
 
