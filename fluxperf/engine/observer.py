@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from fluxperf.api import Api, Delta, EventTooLong, Malformed, SseDecoder, error_message, looks_like_completion
-from fluxperf.api.delta import ANSWER, NOTHING
+from fluxperf.api.delta import ANSWER
 from fluxperf.clock import now_ns
 from fluxperf.engine.gauge import Gauge
 from fluxperf.engine.sink import Headers, Sink
@@ -48,6 +48,14 @@ class Transcript:
         if self.payloads is not None:
             texts = ((at_ns, data.decode("utf-8", "surrogateescape")) for at_ns, data in self.payloads)
             self.payloads = [(at_ns, scrub(text, secrets).encode("utf-8", "surrogateescape")) for at_ns, text in texts]
+
+
+def _keep(transcript: Transcript, payload: bytes, delta: Delta, at_ns: int) -> None:
+    if delta.output:
+        transcript.event_ns.append(at_ns)
+        transcript.text.append(delta.text)
+    if transcript.payloads is not None:
+        transcript.payloads.append((at_ns, payload))
 
 
 class Observer(Sink):
@@ -142,41 +150,38 @@ class Observer(Sink):
             self._read_events(self._sse, None, at_ns)
 
     def _read_events(self, sse: SseDecoder, data: bytes | None, at_ns: int) -> None:
+        transcript, decode = self.transcript, self._decode
         try:
             for payload in sse.finish() if data is None else sse.feed(data):
-                self._read_event(payload, at_ns)
+                delta = decode(payload, transcript is not None)
+                if delta.output:
+                    self._note_output(delta, at_ns)
+                if delta is not ANSWER:
+                    self._note_facts(delta)
+                if transcript is not None:
+                    _keep(transcript, payload, delta, at_ns)
+                self._spoke = True
         except (EventTooLong, Malformed) as error:
             self._sse = None
             if data is not None:  # what the end cut short is no event; that the stream was truncated shows by itself
                 self._fail(Outcome.MALFORMED, str(error))
 
-    def _read_event(self, payload: bytes, at_ns: int) -> None:
-        transcript, timeline = self.transcript, self.timeline
-        delta = self._decode(payload, transcript is not None)
-        self._spoke = True
-        if delta.output:
-            self._gauge.outputs += 1
-            last_ns = timeline.last_output_ns
-            if last_ns is None:
-                self._gauge.firsts += 1
-                timeline.first_output_ns = at_ns
-            else:
-                gaps = self.gaps
-                gaps.append(at_ns - last_ns if at_ns > last_ns else 0)
-                if len(gaps) >= GAPS_AT_ONCE:
-                    self._set_gaps_aside()
-            timeline.last_output_ns = at_ns
-            timeline.output_events += 1
-            if timeline.first_answer_ns is None and delta.answer:
-                timeline.first_answer_ns = at_ns
-        if delta is not ANSWER and delta is not NOTHING:
-            self._note_facts(delta)
-        if transcript is not None:
-            if delta.output:
-                transcript.event_ns.append(at_ns)
-                transcript.text.append(delta.text)
-            if transcript.payloads is not None:
-                transcript.payloads.append((at_ns, payload))
+    def _note_output(self, delta: Delta, at_ns: int) -> None:
+        timeline, gauge = self.timeline, self._gauge
+        gauge.outputs += 1
+        last_ns = timeline.last_output_ns
+        timeline.last_output_ns = at_ns
+        timeline.output_events += 1
+        if timeline.first_answer_ns is None and delta.answer:
+            timeline.first_answer_ns = at_ns
+        if last_ns is None:
+            gauge.firsts += 1
+            timeline.first_output_ns = at_ns
+            return
+        gaps = self.gaps
+        gaps.append(at_ns - last_ns if at_ns > last_ns else 0)
+        if len(gaps) >= GAPS_AT_ONCE:
+            self._set_gaps_aside()
 
     def _note_facts(self, delta: Delta) -> None:
         timeline = self.timeline

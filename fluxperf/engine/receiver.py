@@ -78,15 +78,7 @@ class Receiver:
                 self._attention.looked(looked_ns, now_ns())
                 looked_ns, wait_s = self._attention.woke_ns, 0
             before, self._left_some = len(batch), len(events) >= POLLED_AT_ONCE
-            for fd, event in events:
-                channel = self.channels.get(fd)
-                if channel is None:
-                    others.add(fd)
-                    continue
-                if event & select.EPOLLOUT:
-                    self._writer.go_on(channel)
-                if event != select.EPOLLOUT:
-                    self._read(channel, batch, since_ns)
+            self._read(events, batch, others, since_ns)
             if not self._left_some:  # else there may be more, and older, than was read
                 since_ns = self._looked_ns = looked_ns
             if len(batch) >= MAX_BATCH or not (self._left_some or (to_the_end and len(batch) > before)):
@@ -95,21 +87,33 @@ class Receiver:
             self._stamp(batch, last_ns)
         return others
 
-    def _read(self, channel: Channel, batch: list[_Read], since_ns: int) -> None:
-        try:
-            data, ancillary, _, _ = channel.sock.recvmsg(READ_BYTES, STAMP_SPACE)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            # Its traceback holds this frame and so the batch: a cycle that only the collector could free.
-            batch.append((channel, error.with_traceback(None), None, now_ns(), since_ns))
-            self.forget(channel)
-            return
-        realtime_ns = realtime_stamp_ns(ancillary) if ancillary else None
-        batch.append((channel, data, realtime_ns, 0 if realtime_ns else now_ns(), since_ns))
-        self._left_some |= len(data) >= READ_BYTES
-        if not data:
-            self.forget(channel)
+    def _read(self, events: list[tuple[int, int]], batch: list[_Read], others: set[int], since_ns: int) -> None:
+        """Reads each of the ready sockets once."""
+        channels, input_only = self.channels, select.EPOLLIN
+        for fd, event in events:
+            channel = channels.get(fd)
+            if channel is None:
+                others.add(fd)
+                continue
+            if event != input_only and event & select.EPOLLOUT:
+                self._writer.go_on(channel)
+                if event == select.EPOLLOUT:
+                    continue
+            try:
+                data, ancillary, _, _ = channel.sock.recvmsg(READ_BYTES, STAMP_SPACE)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                # Its traceback holds this frame and so the batch: a cycle that only the collector could free.
+                batch.append((channel, error.with_traceback(None), None, now_ns(), since_ns))
+                self.forget(channel)
+                continue
+            realtime_ns = realtime_stamp_ns(ancillary) if ancillary else None
+            batch.append((channel, data, realtime_ns, 0 if realtime_ns else now_ns(), since_ns))
+            if not data:
+                self.forget(channel)
+            elif len(data) >= READ_BYTES:
+                self._left_some = True
 
     def _stamp(self, batch: list[_Read], last_ns: int) -> None:
         """Queues what was read. Nothing of it came before `last_ns`."""
