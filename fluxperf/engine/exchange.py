@@ -8,6 +8,7 @@ import httpx
 
 from fluxperf.clock import now_ns
 from fluxperf.engine.observer import Observer
+from fluxperf.engine.transport import Client
 
 MAX_HEADS = 4096
 
@@ -46,13 +47,10 @@ def make_template(url: str, headers: Mapping[str, str], timeout_ns: int) -> Temp
     return Template(httpx.Request("POST", url, headers=dict(headers), content=b"{}"), timeout_ns)
 
 
-async def perform(client: httpx.AsyncClient, request: httpx.Request, observer: Observer) -> None:
+async def perform(client: Client, request: httpx.Request, observer: Observer) -> None:
     """Sends the request and waits for the end of its answer, whatever that is. Cancelled, it stays `cut_off`."""
     try:
-        response = await client.send(request, stream=True)
-        await response.aclose()
-        # httpx ties the response and its stream into a cycle, which only the collector could free.
-        response.stream = httpx.ByteStream(b"")
+        await client.send(request, stream=True)
     except httpx.TransportError as error:
         observer.conclude(error)
     except BaseException:

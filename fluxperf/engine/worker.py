@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import httpx
 import trio
 
 from fluxperf.api import Api
@@ -80,7 +79,7 @@ class RoundOrder:
 class Worker:
     """Made by `open_worker`; then `run_round` for each round. `stop` may be called at any time."""
 
-    def __init__(self, number: int, client: Client, shared: Shared, pool: Pool, http: httpx.AsyncClient) -> None:
+    def __init__(self, number: int, client: Client, shared: Shared, pool: Pool, http: HttpClient) -> None:
         self._number = number
         self._client = client
         self._shared = shared

@@ -26,7 +26,7 @@ from fluxperf.engine.pool import Pool
 from fluxperf.engine.reactor import Reactor
 from fluxperf.engine.sink import Headers, Sink
 from fluxperf.engine.timers import Timer
-from fluxperf.engine.transport import Transport
+from fluxperf.engine.transport import Client
 
 PATIENCE_S = 10
 STREAMS_PER_CONNECTION = 16
@@ -239,7 +239,7 @@ class Loopback:
     server: Server
     reactor: Reactor
     pool: Pool
-    http: httpx.AsyncClient
+    http: Client
 
     async def get(self, **extensions: Any) -> httpx.Response:
         """A request without a body."""
@@ -261,7 +261,7 @@ async def loopback(
         whole = {"streams_per_connection": STREAMS_PER_CONNECTION, **route}
         pool = Pool(reactor, Route(server.address, **whole), kernel_stamps=True)
         with reactor.company():  # the server lives in the same loop
-            async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:
+            async with Client(pool) as http:
                 yield Loopback(server, reactor, pool, http)
         nursery.cancel_scope.cancel()
     reactor.close()

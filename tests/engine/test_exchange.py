@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import httpx
 import pytest
 import trio
 
@@ -20,7 +19,7 @@ from fluxperf.engine.exchange import make_template, perform
 from fluxperf.engine.gauge import Gauge
 from fluxperf.engine.observer import Observer
 from fluxperf.engine.pool import Pool
-from fluxperf.engine.transport import Transport
+from fluxperf.engine.transport import Client
 from fluxperf.model import Outcome, Refusal
 from fluxperf.model.timeline import Timeline
 from fluxperf.units import NS_PER_MS, NS_PER_S
@@ -370,7 +369,7 @@ async def test_no_connection() -> None:
         closed.bind(("127.0.0.1", 0))
         async with loopback(replying(ANSWER)) as there:
             pool = Pool(there.reactor, Route(Address(socket.AF_INET, closed.getsockname())), kernel_stamps=True)
-            async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:
+            async with Client(pool) as http:
                 observer = await ask(Loopback(there.server, there.reactor, pool, http))
     timeline = observer.timeline
     assert (timeline.outcome, timeline.error) == (Outcome.CONNECT, "connection refused")

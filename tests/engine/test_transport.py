@@ -18,7 +18,7 @@ from fluxperf.engine.http1 import IDLE_LIMIT_NS, encode_request
 from fluxperf.engine.pace import PATIENT
 from fluxperf.engine.pool import LOST_TO_STOP_REUSE, Pool
 from fluxperf.engine.reactor import Reactor
-from fluxperf.engine.transport import Transport, make_request
+from fluxperf.engine.transport import Client, make_request
 from fluxperf.units import NS_PER_MS, NS_PER_S
 from tests.engine.scripted import (
     STREAM_HEAD,
@@ -436,7 +436,7 @@ async def test_a_refused_connection_is_named() -> None:
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))
             pool = Pool(there.reactor, Route(Address(socket.AF_INET, closed.getsockname())), kernel_stamps=False)
-            async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:
+            async with Client(pool) as http:
                 with pytest.raises(httpx.ConnectError, match="connection refused"):
                     await http.get("http://127.0.0.1/")
                 with pytest.raises(ConnectionRefusedError):
@@ -452,7 +452,7 @@ async def test_a_connection_that_the_kernel_gives_up_is_no_timeout_of_the_reques
 
     async with loopback(stall) as there:
         pool = Unreachable(there.reactor, Route(there.server.address), kernel_stamps=False)
-        async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:
+        async with Client(pool) as http:
             with pytest.raises(httpx.ConnectError, match="no answer in time"):
                 await http.get("http://127.0.0.1/")
 
@@ -469,7 +469,7 @@ async def test_a_server_that_does_not_take_connections_is_given_up(monkeypatch: 
             waiting.connect_ex(address)
         async with loopback(stall) as there:
             pool = Pool(there.reactor, Route(Address(socket.AF_INET, address)), kernel_stamps=False)
-            async with httpx.AsyncClient(transport=Transport(pool), trust_env=False) as http:
+            async with Client(pool) as http:
                 with pytest.raises(httpx.ConnectTimeout, match=r"within 0\.01 s"):
                     await http.get("http://127.0.0.1/")
             with pytest.raises(trio.TooSlowError):
