@@ -27,8 +27,9 @@ from fluxperf.engine.pace import PROMPT, Pace
 from fluxperf.engine.receiver import MAX_ARRIVALS, MAX_BATCH, Receiver
 from fluxperf.engine.timers import Timer, Timers
 from fluxperf.engine.writer import Writer
-from fluxperf.units import NS_PER_MS
+from fluxperf.units import NS_PER_MS, NS_PER_US
 
+GLANCE_NS = 100 * NS_PER_US  # whoever looked less than this ago need not look again
 # While there is much to read, the reactor waits by itself: a turn of trio's loop costs as much as five tokens.
 ALONE_NS = 5 * NS_PER_MS
 ALONE_WAIT_S = 0.002
@@ -163,8 +164,8 @@ class Reactor:
 
     def glance(self) -> None:
         """Reads what has come, where that must not wait; for whoever has just done something that took its time."""
-        if self._pace.to_the_end:
-            looking_ns = now_ns()
+        looking_ns = now_ns()
+        if self._pace.to_the_end and looking_ns > self.receiver.looked_ns + GLANCE_NS:
             self.receiver.receive()
             self.attention.looked(looking_ns, looking_ns)
             if self.receiver.arrivals:

@@ -45,7 +45,7 @@ class Receiver:
         self._writer = writer
         self._gauge = gauge
         self._attention = attention
-        self._looked_ns = now_ns()  # all that came before has been read
+        self.looked_ns = now_ns()  # all that came before has been read
         self._left_some = False  # the last look did not read all that there was
         self._wake_ns = 0  # how long it takes, at worst and lately, from an arrival to being awake
 
@@ -70,7 +70,7 @@ class Receiver:
         """
         batch: list[_Read] = []
         others: set[int] = set()
-        last_ns, since_ns = self._looked_ns, 0
+        last_ns, since_ns = self.looked_ns, 0
         while True:
             looked_ns = now_ns()
             events = self._epoll.poll(wait_s, POLLED_AT_ONCE)
@@ -80,7 +80,7 @@ class Receiver:
             before, self._left_some = len(batch), len(events) >= POLLED_AT_ONCE
             self._read(events, batch, others, since_ns)
             if not self._left_some:  # else there may be more, and older, than was read
-                since_ns = self._looked_ns = looked_ns
+                since_ns = self.looked_ns = looked_ns
             if len(batch) >= MAX_BATCH or not (self._left_some or (to_the_end and len(batch) > before)):
                 break
         if batch:

@@ -549,7 +549,9 @@ async def test_what_another_task_has_read_is_handed_out() -> None:
         async with running(Reactor(), line) as reactor:
             await wait_all_tasks_blocked()
             peer.send(b"x")
+            reactor.receiver.looked_ns = 0
             reactor.glance()
+            assert reactor.receiver.reads == 1
             await until(lambda: bool(line.heard))
     assert line.told == [("receive", b"x")]
 
