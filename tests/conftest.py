@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from fluxperf.clock import kernel_stamps_work, stamped_socket
 from fluxperf.model import Outcome, Timeline
 
 MS = 1_000_000
@@ -36,6 +38,13 @@ def make_request(**changes: Any) -> Timeline:
         "completion_tokens": 11,
     }
     return Timeline(**facts | changes)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kernel_stamps() -> Iterator[None]:
+    """The kernel begins to stamp a moment after the first socket has asked, and stops after the last: one is kept."""
+    with stamped_socket() if kernel_stamps_work() else nullcontext():
+        yield
 
 
 @pytest.fixture(scope="session")
