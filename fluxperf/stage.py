@@ -122,6 +122,7 @@ class Stage:
             planned=len(plan.order),
             stopped=error is not None,
             kernel_stamps=self._plan.kernel_stamps,
+            less_concurrency=level.concurrency > 1,
             more_workers=self._workers(level, plan)
             < min(len(os.sched_getaffinity(0)), level.concurrency, len(plan.order)),
             streams_per_connection=self._streams_per_connection or 1,

@@ -48,10 +48,14 @@ def relief(evidence: Evidence, *, of_stamps: bool = False) -> str:
     """What to do about a client that is too slow; `of_stamps`: because what it read was stamped late."""
     if of_stamps and not evidence.kernel_stamps:
         return KERNEL_STAMPS
-    advice = "use more --workers or a lower --concurrency" if evidence.more_workers else "use a lower --concurrency"
-    if of_stamps and evidence.streams_per_connection > 1:
+    ways = ["more --workers"] if evidence.more_workers else []
+    ways += ["a lower --concurrency"] if evidence.less_concurrency else []
+    advice = f"use {' or '.join(ways)}" if ways else ""
+    if of_stamps and evidence.streams_per_connection > 1 and ways:
         advice += ", or fewer --streams-per-connection"
-    return advice if evidence.more_workers else f"{advice}, and keep other work off this machine"
+    if evidence.more_workers:
+        return advice
+    return f"{advice}, and keep other work off this machine" if advice else "keep other work off this machine"
 
 
 def stamps(evidence: Evidence) -> Check | None:

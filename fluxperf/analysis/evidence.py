@@ -23,7 +23,8 @@ class Evidence:
 
     `audits` has each worker that lived to report, `lost` those that did not. `planned` is how many requests the
     round was to have, `stopped` whether it was ended before it had them. `more_workers`: whether cores and requests
-    in flight were left for any; `streams_per_connection`: 1 where it is not HTTP/2.
+    in flight were left for any, `less_concurrency` whether it could be lower; `streams_per_connection`: 1 where it is
+    not HTTP/2.
     """
 
     tally: Tally
@@ -33,6 +34,7 @@ class Evidence:
     stopped: bool = False
     kernel_stamps: bool = True
     more_workers: bool = True
+    less_concurrency: bool = True
     streams_per_connection: int = 1
 
     @cached_property

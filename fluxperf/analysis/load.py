@@ -39,7 +39,7 @@ def workers(evidence: Evidence) -> Check | None:
     who = "worker " if len(evidence.lost) == 1 else "workers "
     text = (
         f"{who}{', '.join(map(str, evidence.lost))} died: the requests under way are cut off, "
-        "chunk gaps and all that the worker noticed are lost; see the log for why"
+        "chunk gaps and all that the worker noticed are lost; what it said on stderr may tell why"
     )
     return Check(name="workers", ok=False, text=text, weight=Status.INVALID)
 

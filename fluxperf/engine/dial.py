@@ -23,7 +23,7 @@ CONNECT_TIMEOUT_S = 30.0
 STREAMS_PER_CONNECTION = 4
 _READ_BYTES = 16_384
 
-NO_ALPN_HTTP2 = "the server does not offer HTTP/2 (ALPN): leave out --http 2"
+NO_ALPN_HTTP2 = "the server does not offer HTTP/2 (ALPN): use --http 1.1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,10 +218,12 @@ class Http1Session:
         reader, exchange = self._reader, self._exchange
         if reader is None or exchange is None:  # an idle connection has nothing to receive but its end
             self._over = True
+            if not data.startswith(b"HTTP/"):
+                self.complaint = "the server speaks before it is asked, and not HTTP"
             return ()
         try:
             if not exchange.begun:
-                raise BrokenResponse("the server closed the connection before the request was sent", untouched=True)
+                raise BrokenResponse("the server said something before the request was sent", untouched=True)
             reader.feed(data, at_ns)
         except (BrokenResponse, MalformedResponse) as error:
             return self._end(error)

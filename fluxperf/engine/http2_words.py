@@ -37,9 +37,9 @@ def reset_error(event: StreamReset) -> Exception:
 def complaint_of(first: bytes, error: ProtocolError, *, settled: bool) -> str:
     """What is wrong with what came, in words; `settled`: the server had spoken HTTP/2 before."""
     if not settled and first.startswith(b"HTTP/1"):
-        return "the server answers in HTTP/1.1: leave out --http 2"
+        return "the server answers in HTTP/1.1: use --http 1.1"
     if not settled and first[:4].isascii() and first[:4].decode("ascii").isprintable():
-        return "the server answers, but not in HTTP/2: leave out --http 2"
+        return "the server answers, but not in HTTP/2: use --http 1.1"
     what = str(error)
     if isinstance(error, NoSuchStreamError):
         what = f"a frame for stream {error.stream_id}, which is not open"

@@ -93,7 +93,7 @@ def _expect_http2(sock: socket.socket) -> None:
         data = sock.recv(_READ_BYTES)
         session.feed(data, now_ns())
         if session.complaint is not None or not data:
-            closed = "the server closed the connection: if it does not speak HTTP/2, leave out --http 2"
+            closed = "the server closed the connection: if it does not speak HTTP/2, use --http 1.1"
             raise ConnectionError(session.complaint or closed)
 
 

@@ -185,7 +185,9 @@ class _Round:
                 self._enforce_stop()
         self._watch.tick()
         if self._unreachable is not None:
-            raise ServerUnreachable(f"cannot open the connections of the round: {self._unreachable}; is the server up?")
+            heard = self._unreachable.startswith(("the server", "TLS"))  # so it is there
+            hint = "" if heard else "; is the server up?"
+            raise ServerUnreachable(f"cannot open the connections of the round: {self._unreachable}{hint}")
         for number in sorted(self._encoded):
             self._result.reports[number] = decode_report(self._encoded.pop(number))
         return self._result

@@ -65,6 +65,7 @@ def test_a_ttft_that_may_be_off_says_by_how_much_and_what_to_do(evidence_of: Evi
             "use more --workers or a lower --concurrency, or fewer --streams-per-connection",
         ),
         ({"more_workers": False}, "use a lower --concurrency, and keep other work off this machine"),
+        ({"more_workers": False, "less_concurrency": False}, "keep other work off this machine"),
         (
             {"more_workers": False, "streams_per_connection": 2},
             "use a lower --concurrency, or fewer --streams-per-connection, and keep other work off this machine",

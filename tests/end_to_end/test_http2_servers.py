@@ -114,5 +114,5 @@ def test_a_server_of_http_1_alone_is_named(fluxperf: Fluxperf, serve: Serve) -> 
     ended = fluxperf.measure(server.url, "--http 2")
     assert ended.code == 3
     assert "HTTP/2" in ended.err
-    assert "leave out --http 2" in ended.err
+    assert "use --http 1.1" in ended.err
     assert server.bodies == []

@@ -292,7 +292,7 @@ def test_an_answer_to_a_request_that_is_still_queued_is_malformed() -> None:
     [
         (response(b"no", status="400 Bad Request"), "the server answers in HTTP/1.1"),
         (b"HTTP/1.0 505 ", "the server answers in HTTP/1.1"),
-        (b"SSH-2.0-OpenSSH_9.6\r\n", "the server answers, but not in HTTP/2: leave out --http 2"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "the server answers, but not in HTTP/2: use --http 1.1"),
         (b"\x15\x03\x01\x00\x02\x02\x28\x00\x00", "the server does not speak HTTP/2: a frame of "),
         (raw_frame(0, 0, b"x"), "the server does not speak HTTP/2: "),
         (raw_frame(1, 1, b"\x88", 0x4), "the server does not speak HTTP/2: "),

@@ -110,7 +110,7 @@ async def test_the_server_picks_among_what_is_wanted(
 @in_trio
 async def test_http_2_that_is_not_offered_is_named(authority: Authority) -> None:
     async with loopback(stall, tls=authority.server(alpn=("http/1.1",)), **route(authority, "2")) as there:
-        with pytest.raises(httpx.ConnectError, match=r"the server does not offer HTTP/2 \(ALPN\): leave out --http 2"):
+        with pytest.raises(httpx.ConnectError, match=r"the server does not offer HTTP/2 \(ALPN\): use --http 1.1"):
             await there.get()
         await until(lambda: there.server.open_connections == 0)
 
@@ -537,7 +537,7 @@ async def test_the_way_to_a_server_says_what_was_agreed_on(
     [
         ({}, {"trust": Trust()}, "the server's certificate is not trusted"),
         ({"host": "example.org"}, {}, "is not valid for '127.0.0.1'"),
-        ({"alpn": ("http/1.1",)}, {"http": "2"}, r"does not offer HTTP/2 \(ALPN\): leave out --http 2"),
+        ({"alpn": ("http/1.1",)}, {"http": "2"}, r"does not offer HTTP/2 \(ALPN\): use --http 1.1"),
     ],
     ids=["unknown authority", "another host", "no HTTP/2"],
 )
@@ -587,5 +587,5 @@ async def test_http_2_without_tls_is_found_or_named() -> None:
         assert (found.http_version, found.tls, found.route.context) == ("2", None, None)
         assert (await find(server.url, Wishes("auto"))).http_version == "1.1"
     async with serving(replying(response(b"no", status="400 Bad Request"))) as server:
-        with pytest.raises(ServerUnreachable, match=r"HTTP/1\.1: leave out --http 2"):
+        with pytest.raises(ServerUnreachable, match=r"HTTP/1\.1: use --http 1.1"):
             await find(server.url, Wishes("2"))
