@@ -43,8 +43,14 @@ class Template:
 
 
 def make_template(url: str, headers: Mapping[str, str], timeout_ns: int) -> Template:
-    """The template of requests to `url`. Headers come in the order in which they are given."""
-    return Template(httpx.Request("POST", url, headers=dict(headers), content=b"{}"), timeout_ns)
+    """The template of requests to `url`. Headers come in the order in which they are given.
+
+    A user and password in the URL are sent as Basic authentication, in place of any other.
+    """
+    first = httpx.Request("POST", url, headers=dict(headers), content=b"{}")
+    if first.url.userinfo:
+        first = next(httpx.BasicAuth(first.url.username, first.url.password).sync_auth_flow(first))
+    return Template(first, timeout_ns)
 
 
 async def perform(client: Client, request: httpx.Request, observer: Observer) -> None:

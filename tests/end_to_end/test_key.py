@@ -49,6 +49,17 @@ def test_every_way_to_give_it(fluxperf: Fluxperf, serve: Serve) -> None:
     assert authorizations == [f"Bearer sk-sesame-{number}" for number in range(len(ways))]
 
 
+def test_the_user_and_password_in_the_url_go_in_its_place(fluxperf: Fluxperf, serve: Serve) -> None:
+    server = serve(lambda exchange: exchange.stream("a"))
+    fluxperf.write_prompts(2)
+    ended = fluxperf.measure(
+        server.url.replace("://", "://joe:sesame@"), "--api-key sk-other --rounds 1 --concurrency 1"
+    )
+    assert ended.code == 0
+    assert "are sent in place of the API key" in ended.err
+    assert {headers["authorization"] for headers in server.headers} == {"Basic am9lOnNlc2FtZQ=="}
+
+
 def repeat_the_key(exchange: Exchange) -> None:
     """A different way for each prompt, by the number it begins with."""
     key = exchange.headers["authorization"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import gzip
 import socket
@@ -522,3 +523,15 @@ async def test_what_a_request_carries() -> None:
     }
     assert (first.body, second.body) == (b'{"a": 1}', b"{}")
     assert second.headers["content-length"] == "2"
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer key"}], ids=["no key", "a key"])
+@in_trio
+async def test_the_user_and_password_in_the_url_are_sent_in_place_of_a_key(headers: dict[str, str]) -> None:
+    async with loopback(replying(ANSWER)) as there:
+        url = there.server.url.replace("://", "://joe:pass%20word@")
+        observer = observe()
+        await perform(there.http, make_template(url, headers, NS_PER_S).request(b"{}", observer), observer)
+        (request,) = there.server.requests
+    assert request.headers["authorization"] == f"Basic {base64.b64encode(b'joe:pass word').decode()}"
+    assert request.headers["host"] == str(there.server.address)
