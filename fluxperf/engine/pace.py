@@ -24,5 +24,5 @@ class Pace:
 
 # For sockets whose stamps are as good however late they are read: each look shall find much.
 PATIENT = Pace(thinking_ns=2 * NS_PER_MS, sends=32, sending_ns=NS_PER_MS, wake_ups=8, rest_s=0.0003, to_the_end=False)
-# For sockets whose segments merge if they lie unread (several streams on one), or that the kernel does not stamp.
+# For sockets whose segments merge if they lie unread (HTTP/2), or that the kernel does not stamp.
 PROMPT = Pace(thinking_ns=150 * NS_PER_US, sends=4, sending_ns=100 * NS_PER_US, wake_ups=4, rest_s=0, to_the_end=True)

@@ -418,3 +418,16 @@ def test_what_is_no_http_is_named_where_it_can_be_guessed(said: bytes, guess: st
     with pytest.raises(MalformedResponse, match=r"not an HTTP/1\.1 response: ") as caught:
         ResponseReader(Notes()).feed(said, 1)
     assert guess in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "the server speaks before it is asked, and not HTTP"),
+        (b"HTTP/1.1 408 Request Timeout\r\n\r\n", None),
+    ],
+)
+def test_a_server_that_speaks_unasked(data: bytes, complaint: str | None) -> None:
+    session = Http1Session()
+    assert session.feed(data, 1) == ()
+    assert (session.capacity, session.complaint) == (0, complaint)

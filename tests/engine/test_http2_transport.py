@@ -23,6 +23,7 @@ from fluxperf.engine.exchange import make_template, perform
 from fluxperf.engine.gauge import Gauge
 from fluxperf.engine.http2 import IDLE_LIMIT_NS, Http2Session
 from fluxperf.engine.observer import Observer
+from fluxperf.engine.pace import PATIENT, PROMPT
 from fluxperf.engine.transport import MOST_DISOWNED
 from fluxperf.model.timeline import Timeline
 from fluxperf.units import NS_PER_MS, NS_PER_S
@@ -782,3 +783,13 @@ async def test_a_request_leaves_nothing_to_the_collector(name: str) -> None:
         assert alive <= 1
         if there.server.connections == 1:  # those that are closed are garbage: h2 is a cycle, on both sides
             assert garbage < 50
+
+
+@pytest.mark.parametrize("streams", [1, 4])
+@in_trio
+async def test_the_reactor_looks_often(streams: int) -> None:
+    talk, _ = talks()["answered"]
+    async with loopback(http2(talk()), http="2", streams_per_connection=streams) as there:
+        there.reactor.pace = PATIENT
+        await there.get()
+        assert there.reactor.pace is PROMPT
