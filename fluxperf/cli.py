@@ -178,7 +178,8 @@ def secrets_in(words: Sequence[str]) -> list[str]:
 
     headers = [text.partition(":") for text in _given(words, "--header")]
     in_headers = [secret for name, _, text in headers for secret in secrets_in_header(name, text.strip())]
-    in_urls = [secret for url in _given(words, "--endpoint") for secret in secrets_in_url(url)]
+    urls = [url for option in ("--endpoint", "--reset-cache-url", "--prometheus-url") for url in _given(words, option)]
+    in_urls = [secret for url in urls for secret in secrets_in_url(url)]
     in_bodies = [secret for text in _given(words, "--extra-body") for secret in secrets_in_json(_as_json(text))]
     return _given(words, "--api-key") + in_headers + in_urls + in_bodies
 

@@ -6,15 +6,18 @@ import datetime
 import shutil
 import sys
 
-from fluxperf.analysis.paired import compare
+from fluxperf.analysis.dose import respond
+from fluxperf.analysis.evaluation import evaluate
+from fluxperf.analysis.paired import compare, compare_pairs, pair
 from fluxperf.analysis.verdict import judge_run
 from fluxperf.errors import MeasurementInvalid, RunFailed
 from fluxperf.files import write_stream
-from fluxperf.model import Comparison, RoundResult, RunResult, Status, Verdict
+from fluxperf.model import CONTROL, Comparison, RoundResult, RunResult, Status, Verdict
+from fluxperf.model.dose import DoseResponse
 from fluxperf.output import OutputDirectory
 from fluxperf.plan.settings import Settings
 from fluxperf.provenance import Asked, describe_asked, describe_environment
-from fluxperf.report import render_comparison, render_round, render_verdict
+from fluxperf.report import render_answer, render_comparison, render_round, render_verdict
 from fluxperf.watch.progress import Progress, choose_progress
 
 
@@ -28,18 +31,29 @@ class Ledger:
         self._started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         self._rounds: list[RoundResult] = []
         self._comparisons: list[Comparison] = []
+        self._doses: list[tuple[RoundResult, DoseResponse]] = []
 
     def enter(self, result: RoundResult) -> None:
         """A round is over."""
-        first = next((earlier for earlier in self._rounds if earlier.concurrency == result.concurrency), None)
+        level = [earlier for earlier in self._rounds if earlier.concurrency == result.concurrency]
         self._rounds.append(result)
-        if first is not None:
-            self._comparisons += compare(first, result)
+        if level:
+            self._compare(level, result)
         try:  # on disk before it is shown, in case nobody reads on; shown also if the disk is full
             self.output.write_run(self._run(partial=True))
             self.output.write_round(result)
         finally:
             self.voice.print(render_round(result, self.voice.columns) + "\n")
+
+    def _compare(self, level: list[RoundResult], result: RoundResult) -> None:
+        """With round 1 of the level; and all later rounds with fresh prompts, once there are some."""
+        pairs = pair(level[0], result)
+        self._comparisons += compare_pairs(pairs)
+        if result.round == CONTROL:
+            for later in level[1:]:
+                self._comparisons += compare(result, later)
+        elif (dose := respond(pairs)) is not None:
+            self._doses.append((result, dose))
 
     def close(self, *, partial: bool) -> None:
         """The run is over.
@@ -49,7 +63,8 @@ class Ledger:
         """
         run_result = self._run(partial=partial)
         self.output.write_run(run_result)
-        texts = (render(run_result, self.voice.columns) for render in (render_comparison, render_verdict))
+        renderers = (render_comparison, render_verdict, render_answer)
+        texts = (render(run_result, self.voice.columns) for render in renderers)
         self.voice.print("\n\n".join(text for text in texts if text))
         self.voice.say(f"results: {self.output.path}")
         if partial:
@@ -61,6 +76,7 @@ class Ledger:
             raise MeasurementInvalid(describe_invalid(verdict))
 
     def _run(self, *, partial: bool) -> RunResult:
+        evaluations = evaluate(self._rounds, self._comparisons, self._doses)
         return RunResult(
             started_at=self._started_at,
             partial=partial,
@@ -69,7 +85,8 @@ class Ledger:
             configuration=describe_asked(self._asked),
             rounds=tuple(self._rounds),
             comparisons=tuple(self._comparisons),
-            verdict=judge_run(self._rounds, partial=partial),
+            evaluations=evaluations,
+            verdict=judge_run(self._rounds, evaluations, partial=partial),
         )
 
 

@@ -15,7 +15,7 @@ from fluxperf.plan.settings import Settings
 from fluxperf.plan.workload import Dataset
 from fluxperf.site import Site
 
-LIBRARIES = ("trio", "httpx", "httptools", "msgspec", "hdrhistogram", "msgpack")
+LIBRARIES = ("trio", "httpx", "httptools", "msgspec", "hdrhistogram", "msgpack", "scipy", "prometheus-client")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ def describe_asked(asked: Asked) -> dict[str, Any]:
     shown["label"] = dict(settings.label)
     return {
         **shown,
+        **{name: mask_url(shown[name]) for name in ("reset_cache_url", "prometheus_url") if shown[name] is not None},
         "endpoint": site.shown_url,
         "endpoint_given": None if settings.endpoint is None else mask_url(settings.endpoint),
         "address": str(site.found.route.address),

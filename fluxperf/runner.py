@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,17 +21,21 @@ from fluxperf.launch.signals import Signals
 from fluxperf.ledger import Ledger, Voice
 from fluxperf.model import Slo
 from fluxperf.output import check_free, check_place, claim
-from fluxperf.plan.planner import LevelPlan, PlanRequest, find_drawn, plan_levels
+from fluxperf.particulars import StagePlan
+from fluxperf.plan.editions import plan_editions
+from fluxperf.plan.planner import LevelPlan, PlanRequest, plan_levels
 from fluxperf.plan.settings import Settings
 from fluxperf.plan.slo import load_slo
 from fluxperf.plan.workload import Dataset, open_dataset
 from fluxperf.provenance import Asked
 from fluxperf.site import Site, find_key, find_site
-from fluxperf.stage import Stage, StagePlan, choose_stamps, make_client, share
+from fluxperf.stage import Stage, Surroundings, choose_stamps, make_client, share
+from fluxperf.watch.lookout import Wishes, open_lookout
 
 # From here on, what takes its time is announced.
 LARGE_FILE_BYTES = 64 * 2**20
 MANY_REQUESTS = 20_000
+SALT_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ def run(settings: Settings) -> int:
         site = stack.enter_context(find_site(settings, voice.say))
         if (warning := warn_beyond(site.found.http_version, plan.most_streams)) is not None:
             voice.say(warning)
+        lookout = open_lookout(find_wishes(settings, site), site.access_to, voice.say)
         output, said = claim(Path(settings.output_dir), overwrite=settings.overwrite)
         stack.callback(output.clean)
         if said is not None:
@@ -70,7 +76,8 @@ def run(settings: Settings) -> int:
             plan.kernel_stamps,
             prepare_bodies(plan, site, voice),
         )
-        run_levels(plan.levels, stage_plan, Ledger(Asked(settings, site, plan.dataset), output, voice), signals)
+        ledger = Ledger(Asked(settings, site, plan.dataset), output, voice)
+        run_levels(plan.levels, stage_plan, ledger, Surroundings(signals, lookout))
     return 0
 
 
@@ -91,7 +98,9 @@ def draw_up(settings: Settings, stack: ExitStack, voice: Voice) -> RunPlan:
             num_samples=settings.num_samples,
             same_samples=settings.same_samples,
             rounds=settings.rounds,
-            shuffle_later_rounds=not settings.no_shuffle_round2,
+            later_order=settings.round2_order,
+            control_round=settings.control_round,
+            salted=settings.salt,
             seed=settings.seed,
         )
     )
@@ -121,11 +130,11 @@ def file_size(path: str) -> int:
 
 
 def prepare_bodies(plan: RunPlan, site: Site, voice: Voice) -> Preparation:
-    """Encodes each drawn entry once, whatever the number of levels and rounds that send it."""
+    """Encodes each edition once, whatever the number of levels and rounds that send it."""
     settings = plan.settings
-    drawn = find_drawn(plan.levels, len(plan.dataset))
-    if len(drawn) > MANY_REQUESTS:
-        voice.say(f"encoding {len(drawn):,} requests")
+    editions = plan_editions(plan.levels, len(plan.dataset), secrets.token_hex(SALT_BYTES))
+    if (count := sum(len(edition.sample) for edition in editions)) > MANY_REQUESTS:
+        voice.say(f"encoding {count:,} requests")
     options = ChatOptions(
         model=site.model,
         max_output_tokens=settings.max_output_tokens,
@@ -134,17 +143,29 @@ def prepare_bodies(plan: RunPlan, site: Site, voice: Voice) -> Preparation:
         top_p=settings.top_p,
         extra_body=settings.extra_body,
     )
-    return prepare(plan.dataset, drawn, Encoding(APIS["chat"], options, settings.max_input_length))
+    return prepare(plan.dataset, editions, Encoding(APIS["chat"], options, settings.max_input_length))
 
 
-def run_levels(levels: Sequence[LevelPlan], plan: StagePlan, ledger: Ledger, signals: Signals) -> None:
+def find_wishes(settings: Settings, site: Site) -> Wishes:
+    """What is to be seen of the server beside its answers."""
+    return Wishes(
+        base=site.base,
+        engine=settings.engine,
+        reset_url=settings.reset_cache_url,
+        prometheus_url=settings.prometheus_url,
+        metrics=settings.prometheus_metrics,
+    )
+
+
+def run_levels(levels: Sequence[LevelPlan], plan: StagePlan, ledger: Ledger, around: Surroundings) -> None:
     """Forks the workers and runs every round of every level. Each result is on disk before the next round starts."""
+    signals = around.signals
     shared = share(plan.preparation, plan.workers)
     with signals.deferred(), forked(plan.workers, make_client(plan, APIS["chat"]), shared) as team:
         signals.at_once = lambda: end_at_once(team)
         signals.check()
         progress = ledger.voice.progress(plan.settings)
-        stage = Stage(plan, ledger.output, signals, shared)
+        stage = Stage(plan, ledger.output, around, shared)
         for level in levels:
             for round_plan in level.rounds:
                 try:

@@ -6,12 +6,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from fluxperf import __version__
-from fluxperf.engine.preflight import Found, Wishes, find_route, list_models
+from fluxperf.engine.preflight import Found, Wishes, find_route, list_models, make_access
 from fluxperf.engine.tls import Trust, make_context
 from fluxperf.errors import UsageError
+from fluxperf.fetch import Access
 from fluxperf.masking import mask_url, secrets_in_header, secrets_in_json, secrets_in_url
 from fluxperf.plan.readers import Fault, check_header_value
 from fluxperf.plan.settings import Settings
@@ -22,6 +23,7 @@ NONE_LISTED = "default: the server lists none"
 KEY_VARIABLES = ("FLUXPERF_API_KEY", "OPENAI_API_KEY")
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 _KEY_HEADER = "authorization"
+_OF_BODIES = ("content-type", "connection")
 
 Say = Callable[[str], None]
 
@@ -36,6 +38,22 @@ class Site:
     model: str
     model_from: str
     secrets: tuple[str, ...]
+    trust: Trust
+
+    @property
+    def base(self) -> str:
+        """The server's URL without the path of the API: what stands beside that is below it."""
+        parts = urlsplit(self.url)
+        path = parts.path.rstrip("/").removesuffix("/completions").removesuffix("/chat").removesuffix("/v1")
+        return urlunsplit(parts._replace(path=path, query="", fragment=""))
+
+    def access_to(self, url: str) -> Access:
+        """How a URL is asked for. Only the server itself gets the headers, with the key in them (RFC 6454)."""
+        if _origin(url) == _origin(self.url):
+            own = {name: text for name, text in self.headers.items() if name not in _OF_BODIES}
+            return make_access(self.found, self.trust, own)
+        context = make_context(self.trust, "1.1") if urlsplit(url).scheme == "https" else None
+        return Access({}, context)
 
     @property
     def shown_url(self) -> str:
@@ -99,9 +117,11 @@ def _look_at(endpoint: str, key: str | None, settings: Settings, say: Say) -> Si
     ignored = [name for name in PROXY_VARIABLES if os.environ.get(name) or os.environ.get(name.upper())]
     if ignored:
         say(f"proxy variables are ignored: {', '.join(ignored)}")
+    urls = [url for url in (endpoint, settings.reset_cache_url, settings.prometheus_url) if url is not None]
     in_headers = [secret for name, text in settings.header for secret in secrets_in_header(name, text)]
+    in_urls = [secret for url in urls for secret in secrets_in_url(url)]
     secrets = tuple(
-        {text for text in (key, *in_headers, *secrets_in_url(endpoint), *secrets_in_json(settings.extra_body)) if text}
+        {text for text in (key, *in_headers, *in_urls, *secrets_in_json(settings.extra_body)) if text}
     )
     headers = make_headers(settings, key)
     if key is not None and urlsplit(endpoint).username:
@@ -117,7 +137,12 @@ def _look_at(endpoint: str, key: str | None, settings: Settings, say: Say) -> Si
         model, model_from = _choose_model(list_models(endpoint, headers, found, trust))
     if model_from == NONE_LISTED:
         say(f"the server does not say which models it has: asking for {model}; --model names another")
-    return Site(endpoint, found, headers, model, model_from, secrets)
+    return Site(endpoint, found, headers, model, model_from, secrets, trust)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def read_trust(settings: Settings) -> Trust:

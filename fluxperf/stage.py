@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-from fluxperf.analysis.evidence import Evidence
+from fluxperf.analysis.evidence import Evidence, History
 from fluxperf.analysis.merge import merge_tallies, summarise
 from fluxperf.api import Api
 from fluxperf.clock import kernel_stamps_work
@@ -22,15 +21,15 @@ from fluxperf.errors import FluxPerfError, Interrupted, RunFailed, ServerRefused
 from fluxperf.launch.fork import Gathered, Team, Watch
 from fluxperf.launch.signals import Signals
 from fluxperf.mapped import in_order
-from fluxperf.model import Outcome, Refusal, RoundResult, Slo, Timeline
+from fluxperf.model import CONTROL, CacheReset, Outcome, Refusal, RoundResult, Timeline
 from fluxperf.model.timeline import from_row, to_row
 from fluxperf.output import OutputDirectory, RoundFiles, fresh_log
+from fluxperf.particulars import StagePlan, configuration, notes
 from fluxperf.plan.planner import LevelPlan, RoundPlan, deal_lanes
-from fluxperf.plan.settings import Settings
-from fluxperf.site import Site
 from fluxperf.spool import Spooled, SpoolWriter
 from fluxperf.tally import Tally
 from fluxperf.units import s_to_ns
+from fluxperf.watch.lookout import Lookout
 from fluxperf.watch.progress import LiveCounts, Progress
 
 ADVICE = {
@@ -40,19 +39,6 @@ ADVICE = {
     Refusal.NOT_FOUND: "check the path of --endpoint (it ends with /v1/chat/completions) and --model",
     Refusal.METHOD_NOT_ALLOWED: "check the path of --endpoint: the one that takes POST ends with /v1/chat/completions",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class StagePlan:
-    """What a stage needs besides its team: what was asked, where it goes, and the prepared requests."""
-
-    settings: Settings
-    site: Site
-    slo: Slo | None
-    dataset_sha256: str
-    workers: int
-    kernel_stamps: bool
-    preparation: Preparation
 
 
 def choose_stamps(wanted: str) -> bool:
@@ -81,24 +67,38 @@ def make_client(plan: StagePlan, api: Api) -> Client:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What happens beside a run: signals, and what is seen of the server besides its answers."""
+
+    signals: Signals
+    lookout: Lookout
+
+
 class Stage:
     """Runs rounds. A round that does not come to its end still gives a result, with the error that ended it."""
 
-    def __init__(self, plan: StagePlan, output: OutputDirectory, signals: Signals, shared: Shared) -> None:
+    def __init__(self, plan: StagePlan, output: OutputDirectory, around: Surroundings, shared: Shared) -> None:
         self._plan = plan
         self._output = output
-        self._signals = signals
+        self._signals = around.signals
+        self._lookout = around.lookout
         self._shared = shared
+        self._begun = False
 
     def run_round(
         self, level: LevelPlan, plan: RoundPlan, team: Team, progress: Progress
     ) -> tuple[RoundResult, FluxPerfError | None]:
         """Runs one round. Raises ServerUnreachable if it could not begin."""
         files = RoundFiles(self._output.spool, f"concurrency_{level.concurrency}_round_{plan.round}")
-        notes = tuple(self._notes(level))  # which takes a while, and so not when there are reports to be held
+        # What takes a while is done before there are reports to be held.
+        remarks = tuple(notes(self._plan, level, plan))
+        prompts = self._plan.preparation.texts[plan.edition].measure(level.sample)
         orders = self._orders(level, plan, files)
-        self._shared.tickets.lay_out(self._plan.preparation.tickets(plan.order))
+        self._shared.tickets.lay_out(self._plan.preparation.tickets(plan.edition, plan.order))
         self._shared.board.clear()
+        history = self._history(level, plan)
+        self._lookout.begin()
         progress.begin(f"Concurrency {level.concurrency}, round {plan.round}", len(plan.order))
         watch = Watch(
             tick=lambda: progress.show(live_counts(self._shared.board)),
@@ -110,6 +110,7 @@ class Stage:
         finally:
             progress.end()
         tally = self._merge(gathered, files, orders)
+        counters = self._lookout.end(known_prompt_tokens(tally))
         error = self._error(gathered, tally)
         counted = sum(tally.outcomes.values())
         if error is None and counted != len(plan.order):
@@ -123,15 +124,39 @@ class Stage:
             stopped=error is not None,
             kernel_stamps=self._plan.kernel_stamps,
             less_concurrency=level.concurrency > 1,
-            more_workers=self._workers(level, plan)
+            more_workers=self._plan.count_workers(level, plan)
             < min(len(os.sched_getaffinity(0)), level.concurrency, len(plan.order)),
-            streams_per_connection=self._streams_per_connection or 1,
+            streams_per_connection=self._plan.streams_per_connection or 1,
+            counters=counters,
+            prompts=prompts,
+            requests=rows,
+            history=history,
         )
-        result = self._conclude(level, plan, evidence, rows, notes)
+        result = self._conclude(level, plan, evidence, remarks)
         if self._plan.settings.save_requests:
             lines: Spooled[str] = Spooled(files.all_transcripts(), str)
             self._output.write_lines(f"requests_{files.name}.jsonl", lines)
         return result, error
+
+    def _history(self, level: LevelPlan, plan: RoundPlan) -> History:
+        """What the round's prompts have been through; empties the cache first, if that was asked for here."""
+        reset = self._reset(plan)
+        emptied = reset is not None and reset.accepted
+        new = self._plan.settings.salt or plan.round == CONTROL
+        return History(
+            round=plan.round,
+            new=new if plan.round in (1, CONTROL) else False,
+            repeats=plan.round not in (1, CONTROL) and not emptied,
+            sent_before_at=None if new or emptied or plan.round != 1 else level.sent_before_at,
+            reset=reset,
+        )
+
+    def _reset(self, plan: RoundPlan) -> CacheReset | None:
+        settings = self._plan.settings
+        between = settings.reset_cache_between_rounds if plan.round != 1 else settings.reset_cache_between_concurrency
+        due = between if self._begun else settings.reset_cache_url is not None
+        self._begun = True
+        return self._lookout.reset() if due else None
 
     def _orders(self, level: LevelPlan, plan: RoundPlan, files: RoundFiles) -> dict[int, RoundOrder]:
         settings = self._plan.settings
@@ -189,76 +214,24 @@ class Stage:
             return ServerRefused(f"the server refuses every request: {message}; {ADVICE[kind]}")
         return None
 
-    def _conclude(
-        self,
-        level: LevelPlan,
-        plan: RoundPlan,
-        evidence: Evidence,
-        rows: Spooled[Timeline],
-        notes: tuple[str, ...],
-    ) -> RoundResult:
-        summary = summarise(evidence, first_round=plan.round == 1, sent_before_at=level.sent_before_at)
+    def _conclude(self, level: LevelPlan, plan: RoundPlan, evidence: Evidence, remarks: tuple[str, ...]) -> RoundResult:
+        tally = evidence.tally
+        window = (tally.first_sent_ns, tally.last_done_ns)
+        summary = summarise(evidence)
+        if window[0] is not None and window[1] is not None:
+            summary = replace(summary, prometheus=self._lookout.figures(window[0], window[1]))
         return RoundResult(
             stage=None,
             concurrency=level.concurrency,
             round=plan.round,
-            configuration=self._configuration(level, plan, evidence.tally),
+            configuration=configuration(self._plan, level, plan, tally),
             summary=summary,
-            requests=rows,
-            first_sent_ns=evidence.tally.began_ns,
+            requests=evidence.requests,
+            first_sent_ns=tally.began_ns,
             slo=self._plan.slo,
-            notes=notes,
+            notes=remarks,
             partial=evidence.stopped,
         )
-
-    def _workers(self, level: LevelPlan, plan: RoundPlan) -> int:
-        """How many take part in the round."""
-        return min(self._plan.workers, level.concurrency, len(plan.order))
-
-    @property
-    def _streams_per_connection(self) -> int | None:
-        """At most so many requests share a connection; None: it is not HTTP/2."""
-        return self._plan.settings.streams_per_connection if self._plan.site.found.http_version == "2" else None
-
-    def _configuration(self, level: LevelPlan, plan: RoundPlan, tally: Tally) -> dict[str, Any]:
-        settings, site = self._plan.settings, self._plan.site
-        return {
-            "endpoint": site.shown_url,
-            "address": str(site.found.route.address),
-            "model": site.model,
-            "model_from": site.model_from,
-            "mode": settings.mode,
-            "concurrency": level.concurrency,
-            "num_samples": len(level.sample),
-            "round": plan.round,
-            "workers": self._workers(level, plan),
-            "http_version": site.found.http_version,
-            "tls": site.found.tls,
-            "insecure": settings.insecure,
-            "streams_per_connection": self._streams_per_connection,
-            "timestamps": "kernel" if self._plan.kernel_stamps else "user",
-            "seed": settings.seed,
-            "dataset": settings.dataset,
-            "dataset_sha256": self._plan.dataset_sha256,
-            "max_output_tokens": settings.max_output_tokens,
-            "timeout_s": settings.timeout,
-            "output_tokens_from": source(tally, "counted_events", "usage", "output_events"),
-            "input_tokens_from": source(tally, "estimated_inputs", "usage", "estimate"),
-        }
-
-    def _notes(self, level: LevelPlan) -> list[str]:
-        sample, preparation = level.sample, self._plan.preparation
-        notes = []
-        if level.asked is not None and level.asked > len(sample):
-            notes.append(f"asked for {level.asked} prompts, the dataset holds {len(sample)}: all of them, once each")
-        if len(sample) < level.concurrency:
-            notes.append(f"at most {len(sample)} in flight: there are fewer requests than the concurrency")
-        if duplicates := preparation.count_duplicates(sample):
-            notes.append(f"{duplicates} of {len(sample)} prompts are the same as another one in the sample")
-        if was_cut := preparation.count_cut(sample):
-            length = self._plan.settings.max_input_length
-            notes.append(f"{was_cut} of {len(sample)} prompts were cut to {length} characters")
-        return notes
 
 
 def live_counts(board: Board) -> LiveCounts:
@@ -273,14 +246,12 @@ def live_counts(board: Board) -> LiveCounts:
     )
 
 
-def source(tally: Tally, without: str, told: str, otherwise: str) -> str | None:
-    """Where a count came from: `told` by the server, `otherwise` where it was silent, or "mixed"; None: no count."""
-    if not tally.succeeded:
-        return None
-    missing = tally.sums[without]
-    return told if not missing else otherwise if missing == tally.succeeded else "mixed"
-
-
 def share(preparation: Preparation, workers: int) -> Shared:
     """What the workers of a stage draw from and write to."""
     return Shared(preparation.bodies, Tickets(), Board(workers))
+
+
+def known_prompt_tokens(tally: Tally) -> int | None:
+    """The prompt tokens of the round as the server's usage has them; None: it did not tell all of them."""
+    silent = tally.sums["estimated_inputs"] + tally.sums["unanswered"]
+    return None if silent else tally.sums["usage_prompt_tokens"]

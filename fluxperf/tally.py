@@ -46,6 +46,7 @@ class Tally:
             return
         self._see_span(request)
         if not request.success:
+            self._add_unanswered(request)
             if request.error and request.outcome not in self.examples:
                 self.examples[request.outcome] = request.error[:MAX_EXAMPLE_CHARACTERS]
             return
@@ -62,6 +63,12 @@ class Tally:
                 self._histograms[CHUNK_GAP.name].merge(earlier_gaps)
         self._add_tokens(request)
         self._judge(request)
+
+    def _add_unanswered(self, request: Timeline) -> None:
+        """A prompt that was sent may have been computed, and counted by the server, though no answer came of it."""
+        if request.sent_ns is not None:
+            self.sums["unanswered"] += 1
+            self.sums["unanswered_tokens"] += request.input_tokens
 
     def _see_span(self, request: Timeline) -> None:
         if request.sent_ns is None:
@@ -81,6 +88,7 @@ class Tally:
             sums["longer_answers"] += 1
             sums["whole_answers"] += came_at_once(request)
         sums["estimated_inputs"] += request.prompt_tokens is None
+        sums["usage_prompt_tokens"] += request.prompt_tokens or 0
         sums["counted_events"] += not request.completion_tokens
         if request.completion_tokens:
             sums["usage_tokens"] += request.completion_tokens

@@ -29,7 +29,12 @@ What to send, and where:
   --same-samples             Use the same prompts at every level
   --mode MODE                dual_round [default: dual_round]
   --rounds N                 Rounds of the same prompts [default: 2]
-  --no-shuffle-round2        Keep the order of round 1 in later rounds
+  --round2-order ORDER       Of later rounds: shuffled, same or reversed [default: shuffled]
+  --no-shuffle-round2        The same as --round2-order same
+  --control-round            After the last round, one of fresh prompts of the same lengths, which nothing can hit:
+                             what the cache gives is told net of what a warmer server gives
+  --salt                     Begin every prompt with a salt, another one at each level and in each run, so that
+                             round 1 is cold on servers whose cache cannot be emptied
   --seed N                   Decides what is drawn and how it is shuffled [default: 42]
 
 What to ask for:
@@ -53,6 +58,17 @@ The client:
   --insecure                 Trust any certificate
   --slo-file FILE            Service level objectives (YAML), for goodput
 
+The server's cache and metrics:
+  --engine ENGINE            auto, vllm, sglang, llamacpp, lmcache, trtllm or none: whose counters of cache hits to
+                             read; auto: found out [default: auto]
+  --reset-cache-url URL      Call this to empty the cache before the first round, and see that it was
+  --reset-cache-between-rounds
+                             Before each later round, too
+  --reset-cache-between-concurrency
+                             Before the first round of each later level, too
+  --prometheus-url URL       A /metrics page, or a Prometheus server
+  --prometheus-metrics M...  Metrics to show beside TTFT: name, or name{label="value"}
+
 The built-in mock server:
   --mock-server              Start it and test it; an endpoint given beside it is overridden
   --mock-host HOST           [default: 127.0.0.1]
@@ -75,7 +91,7 @@ What to leave behind:
 Exit codes: 0 done, 2 wrong usage, 3 the run failed, 4 invalid and --strict, 130 and 143 interrupted.
 """
 
-LISTS = frozenset({"--num-samples", "--concurrency"})
+LISTS = frozenset({"--num-samples", "--concurrency", "--prometheus-metrics"})
 REPEATED = frozenset({"--header", "--label"})
 
 # Promised, not built. Each is taken out of here when it is.
@@ -96,8 +112,6 @@ LATER_OPTIONS = frozenset(
         ),
         ("launcher", "nodes", "ray-address", "rows", "trace", "warmup", "workers-per-node"),
         ("as", "baseline", "fail-on", "github", "judge", "junit", "markdown", "repeat"),
-        ("control-round", "engine", "round2-order", "salt", "prometheus-metrics", "prometheus-url"),
-        ("reset-cache-url", "reset-cache-between-rounds", "reset-cache-between-concurrency"),
         ("dry-run", "max-context-tokens", "own-history", "recipe", "resume", "tokenizer"),
     )
     for name in group

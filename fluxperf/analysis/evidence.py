@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from fluxperf.model import Audit, Histogram, Outcome
+from fluxperf.model import (
+    Audit,
+    CacheCounters,
+    CacheReset,
+    Histogram,
+    Outcome,
+    PromptBytes,
+    RoundName,
+    Timeline,
+)
 from fluxperf.tally import Tally
 from fluxperf.units import NS_PER_MS, NS_PER_US
 
@@ -17,6 +26,22 @@ STALL_NS = 10 * NS_PER_MS
 LEAST_WAIT_NS = 100 * NS_PER_US
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What a round's prompts had been through when it began.
+
+    `new`: they cannot have been sent before, since they begin with a salt or are fresh. `repeats`: all of them were
+    sent before, and nothing has emptied the cache since. `sent_before_at`: the concurrency of an earlier level that
+    sent some of them. `reset`: the call that was to empty the cache just before the round.
+    """
+
+    round: RoundName = 1
+    new: bool = False
+    repeats: bool = False
+    sent_before_at: int | None = None
+    reset: CacheReset | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """A round as its workers told it.
@@ -24,7 +49,8 @@ class Evidence:
     `audits` has each worker that lived to report, `lost` those that did not. `planned` is how many requests the
     round was to have, `stopped` whether it was ended before it had them. `more_workers`: whether cores and requests
     in flight were left for any, `less_concurrency` whether it could be lower; `streams_per_connection`: 1 where it is
-    not HTTP/2.
+    not HTTP/2. `counters` is the server's own count of cache hits; `prompts` are the lengths of its prompts, and None
+    where they are too many to be compared; `requests` are all that came to an end.
     """
 
     tally: Tally
@@ -36,6 +62,10 @@ class Evidence:
     more_workers: bool = True
     less_concurrency: bool = True
     streams_per_connection: int = 1
+    history: History = field(default_factory=History)
+    counters: CacheCounters | None = None
+    prompts: Sequence[PromptBytes] | None = None
+    requests: Collection[Timeline] = ()
 
     @cached_property
     def audit(self) -> Audit:

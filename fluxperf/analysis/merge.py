@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from fluxperf.analysis.audit import summarise_audit
+from fluxperf.analysis.cache import confirm_reset, examine, judge_cold
 from fluxperf.analysis.checks import run_checks, unmeasured
 from fluxperf.analysis.evidence import Evidence
 from fluxperf.analysis.verdict import judge
 from fluxperf.metrics import METRICS, Metric
-from fluxperf.model import CachedTokens, Goodput, Histogram, Outcome, RoundSummary, Slo, Stats
+from fluxperf.model import Goodput, Histogram, Outcome, RoundSummary, Slo, Stats
 from fluxperf.tally import Tally
 from fluxperf.units import ns_to_s
-
-# Above this share of prompt tokens that came from the cache, a first round was not cold.
-MOST_CACHED_WHEN_COLD = 0.10
 
 
 def merge_tallies(tallies: Iterable[Tally], slo: Slo | None = None) -> Tally:
@@ -25,20 +24,18 @@ def merge_tallies(tallies: Iterable[Tally], slo: Slo | None = None) -> Tally:
     return merged
 
 
-def summarise(evidence: Evidence, *, first_round: bool, sent_before_at: int | None) -> RoundSummary:
-    """The figures of a round, and what they are worth.
-
-    `sent_before_at`: the concurrency at which its prompts were sent before, or None.
-    """
+def summarise(evidence: Evidence) -> RoundSummary:
+    """The figures of a round, and what they are worth."""
     tally = evidence.tally
     sums, outcomes = tally.sums, tally.outcomes
     total = sum(outcomes.values()) - outcomes[Outcome.CUT_OFF]
     good = tally.succeeded
     span_ns = (tally.last_done_ns or 0) - (tally.first_sent_ns or 0)
     duration_s = ns_to_s(span_ns)
-    cached = _cached(tally)
+    cache = examine(evidence)
     checks = run_checks(evidence)
-    cold, reason = _judge_cold(cached, sent_before_at) if first_round else (None, None)
+    cold, reason = judge_cold(evidence.history, cache)
+    cache = replace(cache, reset_confirmed=confirm_reset(evidence.history, cold))
     return RoundSummary(
         total_requests=total,
         successful_requests=good,
@@ -52,7 +49,8 @@ def summarise(evidence: Evidence, *, first_round: bool, sent_before_at: int | No
         requests_per_s=_share(good, duration_s),
         goodput=_goodput(tally, total, duration_s),
         outcomes={outcome: outcomes[outcome] for outcome in Outcome if outcomes[outcome]},
-        cached_tokens=cached,
+        cached_tokens=cache.usage,
+        cache=cache,
         cold=cold,
         cold_reason=reason,
         checks=checks,
@@ -84,24 +82,6 @@ def spread(histogram: Histogram, metric: Metric) -> Stats:
 
 def _share(amount: float, of: float) -> float | None:
     return amount / of if of > 0 else None
-
-
-def _cached(tally: Tally) -> CachedTokens | None:
-    sums = tally.sums
-    if not sums["cache_told"]:
-        return None
-    prompt, cached = sums["cache_prompt_tokens"], sums["cached_tokens"]
-    return CachedTokens(prompt_tokens=prompt, cached_tokens=cached, ratio=_share(cached, prompt))
-
-
-def _judge_cold(cached: CachedTokens | None, sent_before_at: int | None) -> tuple[bool | None, str | None]:
-    if sent_before_at is not None:
-        return False, f"sent before at concurrency {sent_before_at}"
-    if cached is None or cached.ratio is None:
-        return None, "the server does not tell how many prompt tokens were cached"
-    if cached.ratio > MOST_CACHED_WHEN_COLD:
-        return False, f"{cached.ratio:.1%} of its prompt tokens were already cached"
-    return True, None
 
 
 def _goodput(tally: Tally, total: int, duration_s: float) -> Goodput | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from fluxperf.model import Check, RoundResult, Status, Verdict, worst
+from fluxperf.model import CONTROL, Check, RoundResult, Status, Verdict, worst
+from fluxperf.model.evaluation import CacheEvaluation
 
 
 def judge(checks: Iterable[Check]) -> Verdict:
@@ -17,11 +18,18 @@ def judge(checks: Iterable[Check]) -> Verdict:
     )
 
 
-def judge_run(rounds: Sequence[RoundResult], *, partial: bool) -> Verdict:
-    """What a run is worth: as much as its worst round. Each reason begins with the round that it is of."""
+def judge_run(rounds: Sequence[RoundResult], evaluations: Sequence[CacheEvaluation], *, partial: bool) -> Verdict:
+    """What a run is worth: as much as its worst round, and the evidence on its cache.
+
+    Each reason begins with the round or the level that it is of.
+    """
     verdicts = [(place(result), result.summary.verdict) for result in rounds if result.summary.verdict is not None]
     statuses = [verdict.status for _, verdict in verdicts]
     reasons = [f"{where}: {reason}" for where, verdict in verdicts for reason in verdict.reasons]
+    for found in evaluations:
+        statuses.append(found.verdict.status)
+        new = (f"{level_place(found)}: {reason}" for reason in found.verdict.reasons)
+        reasons += [reason for reason in new if reason not in reasons]
     if not rounds:
         statuses.append(Status.INVALID)
         reasons.append("no round was measured")
@@ -34,4 +42,11 @@ def judge_run(rounds: Sequence[RoundResult], *, partial: bool) -> Verdict:
 def place(result: RoundResult) -> str:
     """How a round is named in a sentence."""
     stage = "" if result.stage is None else f"stage {result.stage}, "
-    return f"{stage}concurrency {result.concurrency}, round {result.round}"
+    name = f"{CONTROL} round" if result.round == CONTROL else f"round {result.round}"
+    return f"{stage}concurrency {result.concurrency}, {name}"
+
+
+def level_place(found: CacheEvaluation) -> str:
+    """How a level is named in a sentence."""
+    stage = "" if found.stage is None else f"stage {found.stage}, "
+    return f"{stage}concurrency {found.concurrency}"

@@ -42,6 +42,7 @@ class BodyWriter:
     def __init__(self) -> None:
         self._file: BinaryIO = tempfile.TemporaryFile(prefix="fluxperf-", suffix=".bodies")  # noqa: SIM115
         self._end = 0
+        self.body_start = 0  # where in the file the newest record has its body
 
     def add(self, prepared: Prepared) -> int:
         """Writes one record; returns its ticket."""
@@ -52,6 +53,7 @@ class BodyWriter:
         self._file.write(_LENGTH.pack(len(record)))
         self._file.write(record)
         self._end += _LENGTH.size + len(record)
+        self.body_start = self._end - len(prepared.body)
         return ticket
 
     def finish(self) -> Bodies:
@@ -73,6 +75,10 @@ class Bodies:
         start = ticket + _LENGTH.size
         index, session_id, estimate, body = msgpack.unpackb(self._data[start : start + length])
         return Prepared(index, session_id, estimate, body)
+
+    def peek(self, start: int, end: int) -> bytes:
+        """The bytes from one place in the file to another."""
+        return self._data[start:end]
 
     def close(self) -> None:
         """Unmaps the file."""

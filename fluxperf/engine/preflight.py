@@ -18,7 +18,7 @@ from fluxperf.engine.dial import CONNECT_TIMEOUT_S, NO_ALPN_HTTP2, Route
 from fluxperf.engine.http2 import Http2Session
 from fluxperf.engine.tls import ALPN_HTTP2, Trust, describe, make_context
 from fluxperf.errors import ServerUnreachable
-from fluxperf.units import s_to_ns
+from fluxperf.fetch import Access, fetch
 
 MODELS_TIMEOUT_S = 10.0
 MAX_MODELS_BYTES = 4 << 20
@@ -107,28 +107,15 @@ def list_models(endpoint: str, headers: Mapping[str, str], found: Found, trust: 
     path, _, query = whole.raw_path.decode("ascii").partition("?")
     base = path.removesuffix("/").removesuffix("/completions").removesuffix("/chat")
     url = whole.copy_with(raw_path=f"{base}/models{'?' * bool(query)}{query}".encode("ascii"))
+    answer = fetch(str(url), make_access(found, trust, headers), timeout_s=MODELS_TIMEOUT_S, max_bytes=MAX_MODELS_BYTES)
     try:
-        with httpx.Client(
-            # A context of its own: httpx changes what it offers.
-            verify=make_context(trust, found.http_version) if found.tls else True,
-            http1=found.http_version != "2",
-            http2=found.http_version == "2",
-            trust_env=False,
-            timeout=MODELS_TIMEOUT_S,
-        ) as client:
-            listed = json.loads(_read(client, url, {**headers, "connection": "close"}))["data"]
-            return [entry["id"] for entry in listed if isinstance(entry["id"], str)]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError, RecursionError):
+        return [entry["id"] for entry in json.loads(answer.body)["data"] if isinstance(entry["id"], str)]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def _read(client: httpx.Client, url: httpx.URL, headers: Mapping[str, str]) -> bytes:
-    """The body, as far as it comes in time and is of a reasonable length."""
-    deadline_ns = now_ns() + s_to_ns(MODELS_TIMEOUT_S)
-    body = bytearray()
-    with client.stream("GET", url, headers=headers) as answer:
-        for piece in answer.iter_bytes():
-            body += piece
-            if len(body) > MAX_MODELS_BYTES or now_ns() > deadline_ns:
-                break
-    return bytes(body)
+def make_access(found: Found, trust: Trust, headers: Mapping[str, str]) -> Access:
+    """How the server is asked for something beside a run."""
+    # A context of its own: httpx changes what it offers.
+    context = make_context(trust, found.http_version) if found.tls else None
+    return Access(headers, context, http2=found.http_version == "2")

@@ -1,30 +1,44 @@
 """The values that flow through FluxPerf: facts, counts and results. No IO, no clock, no await."""
 
 from fluxperf.model.audit import Audit
+from fluxperf.model.cache import (
+    CacheCounters,
+    CachedTokens,
+    CacheFigures,
+    CacheReset,
+    Hits,
+    PromptBytes,
+    Reading,
+)
 from fluxperf.model.histogram import Histogram
 from fluxperf.model.outcome import Outcome, Refusal
 from fluxperf.model.result import (
+    CONTROL,
     AuditSummary,
-    CachedTokens,
     Check,
     Comparison,
     Extent,
     Goodput,
+    RoundName,
     RoundResult,
     RoundSummary,
-    RunResult,
     Stats,
     Status,
     Verdict,
     WorkerLoad,
     worst,
 )
+from fluxperf.model.run import RunResult
 from fluxperf.model.slo import Constraint, Slo
 from fluxperf.model.timeline import Timeline
 
 __all__ = [
+    "CONTROL",
     "Audit",
     "AuditSummary",
+    "CacheCounters",
+    "CacheFigures",
+    "CacheReset",
     "CachedTokens",
     "Check",
     "Comparison",
@@ -32,8 +46,12 @@ __all__ = [
     "Extent",
     "Goodput",
     "Histogram",
+    "Hits",
     "Outcome",
+    "PromptBytes",
+    "Reading",
     "Refusal",
+    "RoundName",
     "RoundResult",
     "RoundSummary",
     "RunResult",

@@ -1,4 +1,4 @@
-"""What a run found out, as values: `RoundResult` for each round, `RunResult` for the whole.
+"""What a round found out, and two rounds together, as values.
 
 Numbers here are in the units of their names, unrounded. Reporters read these values and nothing else.
 """
@@ -8,10 +8,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
+from fluxperf.model.cache import CachedTokens, CacheFigures
 from fluxperf.model.slo import Slo
 from fluxperf.model.timeline import Timeline
+
+RoundName: TypeAlias = int | str
+"""Rounds of the same prompts count from 1; the one of fresh prompts is CONTROL."""
+CONTROL = "control"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +44,6 @@ class Goodput:
     requests_per_s: float | None
     tokens_per_s: float | None
     missed: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CachedTokens:
-    """Sums over the successful requests whose `usage` told cached_tokens."""
-
-    prompt_tokens: int
-    cached_tokens: int
-    ratio: float | None
 
 
 class Status(StrEnum):
@@ -148,9 +144,10 @@ class RoundSummary:
     """The figures of one round. Requests that were cut off by the end of the run are in `outcomes` only.
 
     `stats` has one entry for each row of `fluxperf.metrics.METRICS`. `cold` says whether the round's
-    prompts were new to the server (None: not known, or not a first round); `examples` gives one
-    message for each failed outcome. `unmeasured` names metrics whose values are not the server's, with
-    the sentence that takes their place in a table. `audit` is None if no worker lived to tell.
+    prompts were new to the server (None: not known, or not a round that should be cold); `examples` gives
+    one message for each failed outcome. `cache` has what usage and the server's counters say of the cache.
+    `unmeasured` names metrics whose values are not the server's, with the sentence that takes their place
+    in a table. `audit` is None if no worker lived to tell.
     """
 
     total_requests: int
@@ -166,6 +163,7 @@ class RoundSummary:
     goodput: Goodput | None
     outcomes: Mapping[str, int]
     cached_tokens: CachedTokens | None
+    cache: CacheFigures | None = None
     cold: bool | None = None
     cold_reason: str | None = None
     prometheus: Mapping[str, Any] = field(default_factory=dict)
@@ -186,7 +184,7 @@ class RoundResult:
 
     stage: str | None
     concurrency: int
-    round: int
+    round: RoundName
     configuration: Mapping[str, Any]
     summary: RoundSummary
     requests: Collection[Timeline]
@@ -196,11 +194,26 @@ class RoundResult:
     partial: bool = False
 
 
+class Effect(StrEnum):
+    """What a comparison shows, at a level of 5 %. Throughput is faster when it is more, a time when it is less."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    NOT_SHOWN = "no difference shown"
+    UNKNOWN = "cannot tell"  # too few stretches of requests that did not run together
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """One metric of a round against the same metric of its baseline round, over the prompts that succeeded in both.
 
-    Ratios are round / baseline, prompt by prompt; `mean_ratio` is their geometric mean.
+    Ratios are round / baseline, prompt by prompt; `mean_ratio` is their geometric mean, and what `ratio_ci95`,
+    `p_value` and `effect` are about, so that they never disagree. `difference_ci95_ms` says the same in the
+    metric's unit: what those ratios make of the baseline's geometric mean. `log_ratio_error` is the standard
+    error of the mean of the ratios' logarithms; `clusters` is how many stretches of time it comes from.
+    `ratio_of_percentiles` has the percentiles of either round over those of the other (p50, p90, p99), over the
+    pairs; `percentiles_of_ratios` those of the ratios (p10, p50, p90, p99), by nearest rank.
+    `dropped_reasons` counts the prompts that make no pair by the first thing that kept them from it.
     """
 
     stage: str | None
@@ -208,8 +221,8 @@ class Comparison:
     metric: str
     pairs: int
     dropped: int
-    baseline_round: int
-    round: int
+    baseline_round: RoundName
+    round: RoundName
     median_ratio: float | None
     mean_ratio: float | None
     ratio_ci95: tuple[float, float] | None
@@ -217,17 +230,9 @@ class Comparison:
     difference_ci95_ms: tuple[float, float] | None
     p_value: float | None
     share_slower: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """A whole run: what was asked, where it ran, and what each round gave. `partial`: it was stopped early."""
-
-    started_at: str
-    partial: bool
-    environment: Mapping[str, Any]
-    labels: Mapping[str, str]
-    configuration: Mapping[str, Any]
-    rounds: tuple[RoundResult, ...]
-    comparisons: tuple[Comparison, ...]
-    verdict: Verdict | None = None
+    effect: Effect = Effect.UNKNOWN
+    clusters: int = 0
+    log_ratio_error: float | None = None
+    ratio_of_percentiles: Mapping[str, float] = field(default_factory=dict)
+    percentiles_of_ratios: Mapping[str, float] = field(default_factory=dict)
+    dropped_reasons: Mapping[str, int] = field(default_factory=dict)

@@ -10,10 +10,15 @@ from collections.abc import Iterator, MutableSequence, Sequence
 from dataclasses import dataclass
 from itertools import chain, compress, repeat
 from random import Random
-from typing import cast
+from typing import Literal, TypeAlias, cast
 
 from fluxperf.errors import UsageError
 from fluxperf.mapped import mapped
+from fluxperf.model import CONTROL, RoundName
+
+Order: TypeAlias = Literal["shuffled", "same", "reversed"]
+
+PLAIN = "plain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,17 +30,23 @@ class PlanRequest:
     num_samples: tuple[int | None, ...] = ()
     same_samples: bool = False
     rounds: int = 2
-    shuffle_later_rounds: bool = True
+    later_order: Order = "shuffled"
+    control_round: bool = False
+    salted: bool = False
     seed: int = 42
 
 
 @dataclass(frozen=True, slots=True)
 class RoundPlan:
-    """One round: the dataset indices in the order they are sent. `round` counts from 1."""
+    """One round: the dataset indices in the order they are sent. `round` counts from 1, or is "control".
+
+    `edition` names the form in which the prompts are sent: as they stand (`PLAIN`), or rewritten.
+    """
 
     concurrency: int
-    round: int
+    round: RoundName
     order: Sequence[int]
+    edition: str = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +158,24 @@ def _listed(values: Sequence[int | None]) -> str:
 
 
 def _plan_rounds(sample: memoryview[int], concurrency: int, request: PlanRequest) -> Iterator[RoundPlan]:
-    """The sample as it was drawn in round 1, shuffled afresh in each later one."""
-    shuffled = range(2, request.rounds + 1) if request.shuffle_later_rounds else ()
-    orders = mapped(chain.from_iterable(repeat(sample, len(shuffled))))
+    """The sample as it was drawn in round 1, then in the order asked for; once more for the control round."""
+    edition = f"salted/{concurrency}" if request.salted else PLAIN
     for number in range(1, request.rounds + 1):
-        order = sample
-        if number in shuffled:
-            order, orders = orders[: len(sample)], orders[len(sample) :]
-            _shuffle(order, f"{request.seed}/{concurrency}/{number}")
-        yield RoundPlan(concurrency, number, order)
+        order = sample if number == 1 else _later_order(sample, request, f"{concurrency}/{number}")
+        yield RoundPlan(concurrency, number, order, edition)
+    if request.control_round:
+        order = _later_order(sample, request, f"{concurrency}/{CONTROL}")
+        yield RoundPlan(concurrency, CONTROL, order, f"{CONTROL}/{concurrency}")
+
+
+def _later_order(sample: memoryview[int], request: PlanRequest, place: str) -> memoryview[int]:
+    if request.later_order == "same":
+        return sample
+    order = mapped(reversed(sample))
+    if request.later_order == "shuffled":
+        order[:] = sample
+        _shuffle(order, f"{request.seed}/{place}")
+    return order
 
 
 def _shuffle(order: memoryview[int], seed: int | str) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from fluxperf.errors import NotYetError
 from fluxperf.plan.forms import Mode
+from fluxperf.plan.planner import Order
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 OWN_HEADERS = ("accept-encoding", "connection", "content-length", "transfer-encoding")
@@ -139,19 +140,27 @@ def _label(raw: Any) -> tuple[str, str]:
     return name.strip(), text
 
 
+def _url(example: str) -> Read:
+    def read(raw: Any) -> str:
+        url = _text(raw).strip()
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise Fault(f"is not a URL: {error}") from error
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+            raise Fault(f"must be a full URL such as {example}")
+        if not url.isascii() or not url.isprintable() or " " in url:
+            raise Fault(f"holds characters that a URL cannot; it must look like {example}")
+        return url
+
+    return read
+
+
 def _endpoint(raw: Any) -> str:
-    url = _text(raw).strip()
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise Fault(f"is not a URL: {error}") from error
     example = "http://localhost:8000/v1/chat/completions"
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise Fault(f"must be a full URL such as {example}")
-    if not url.isascii() or not url.isprintable() or " " in url:
-        raise Fault(f"holds characters that a URL cannot; it must look like {example}")
-    path = parts.path.rstrip("/")
+    url: str = _url(example)(raw)
+    path = urlsplit(url).path.rstrip("/")
     if path.endswith("/completions") and not path.endswith("/chat/completions"):
         raise NotYetError(f"the completions API is not yet built: use the chat completions URL, such as {example}")
     return url
@@ -182,6 +191,9 @@ READERS: dict[str, Read] = {
     "mode": _mode,
     "rounds": _integer(1, 1000),
     "no_shuffle_round2": _flag,
+    "round2_order": _choice(*get_args(Order)),
+    "control_round": _flag,
+    "salt": _flag,
     "seed": _integer(-(2**53)),
     "max_output_tokens": _integer(1),
     "min_output_tokens": _integer(1),
@@ -200,6 +212,12 @@ READERS: dict[str, Read] = {
     "insecure": _flag,
     "timestamps": _choice("auto", "kernel", "user"),
     "slo_file": _text,
+    "engine": _choice("auto", "vllm", "sglang", "llamacpp", "lmcache", "trtllm", "none"),
+    "reset_cache_url": _url("http://localhost:8000/reset_prefix_cache"),
+    "reset_cache_between_rounds": _flag,
+    "reset_cache_between_concurrency": _flag,
+    "prometheus_url": _url("http://localhost:9090"),
+    "prometheus_metrics": _many(_text),
     "mock_server": _flag,
     "mock_host": _text,
     "mock_port": _integer(0, 65_535),

@@ -12,6 +12,7 @@ from typing import Any
 
 from fluxperf.errors import NotYetError, UsageError
 from fluxperf.plan.forms import Mode
+from fluxperf.plan.planner import Order
 from fluxperf.plan.readers import READERS, Fault
 
 
@@ -29,7 +30,9 @@ class Settings:
     same_samples: bool = False
     mode: Mode = "dual_round"
     rounds: int = 2
-    no_shuffle_round2: bool = False
+    round2_order: Order = "shuffled"
+    control_round: bool = False
+    salt: bool = False
     seed: int = 42
     max_output_tokens: int = 256
     min_output_tokens: int | None = None
@@ -48,6 +51,12 @@ class Settings:
     insecure: bool = False
     timestamps: str = "auto"
     slo_file: str | None = None
+    engine: str = "auto"
+    reset_cache_url: str | None = None
+    reset_cache_between_rounds: bool = False
+    reset_cache_between_concurrency: bool = False
+    prometheus_url: str | None = None
+    prometheus_metrics: tuple[str, ...] = ()
     mock_server: bool = False
     mock_host: str = "127.0.0.1"
     mock_port: int = 0
@@ -79,6 +88,8 @@ def read_settings(values: Mapping[str, Any]) -> Settings:
         faults.append("--dataset is missing: name the file that holds the prompts")
     if "endpoint" not in found and "mock_server" not in found and "--endpoint" not in faulty:
         faults.append("--endpoint is missing: give the full URL of chat completions, or --mock-server")
+    if found.pop("no_shuffle_round2", False) and found.setdefault("round2_order", "same") != "same":
+        faults.append(f"--no-shuffle-round2 contradicts --round2-order {found['round2_order']}: leave one out")
     if not faults:
         settings = Settings(**found)
         faults = _check_together(settings)
@@ -95,6 +106,13 @@ def _check_together(settings: Settings) -> list[str]:
         faults.append('--extra-body cannot replace "messages": they are what the dataset is for')
     if settings.client_key is not None and settings.client_cert is None:
         faults.append("--client-key needs --client-cert: the certificate that the key belongs to")
+    faults += [
+        f"{option_name(name)} needs --reset-cache-url: the call that empties the server's cache"
+        for name in ("reset_cache_between_rounds", "reset_cache_between_concurrency")
+        if getattr(settings, name) and settings.reset_cache_url is None
+    ]
+    if settings.prometheus_metrics and settings.prometheus_url is None:
+        faults.append("--prometheus-metrics needs --prometheus-url: a /metrics page, or a Prometheus server")
     minimum = settings.min_output_tokens
     if minimum is not None and minimum > settings.max_output_tokens:
         faults.append(f"--min-output-tokens {minimum} is above --max-output-tokens {settings.max_output_tokens}")

@@ -7,6 +7,7 @@ one is one function and one line here. Rounds have `round_json` and `render_roun
 from collections.abc import Callable, Iterator
 
 from fluxperf.model import RunResult
+from fluxperf.report.answer import render_answer
 from fluxperf.report.closing import render_comparison
 from fluxperf.report.csv import metrics_summary
 from fluxperf.report.json import round_file_name, round_json, run_json
@@ -21,6 +22,7 @@ REPORTERS: dict[str, Callable[[RunResult], Iterator[str]]] = {
 __all__ = [
     "REPORTERS",
     "metrics_summary",
+    "render_answer",
     "render_comparison",
     "render_round",
     "render_verdict",

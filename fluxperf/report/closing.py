@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from fluxperf.model import Comparison, RoundResult, RunResult, Stats
-from fluxperf.report.text import cached_text, cold_text, count, fold, number, printable, rule, usable
+from fluxperf.metrics import BY_NAME
+from fluxperf.model import Comparison, RoundResult, RunResult, Stats, Status
+from fluxperf.report.text import cached_text, cold_text, count, fold, number, printable, round_name, rule, usable
 
 _METRIC = "ttft_ms"
+_METRICS = (_METRIC, "itl_ms", "latency_ms")
 _ALIKE = 1.05  # below this factor, words for faster and slower would say too much
 
 
@@ -28,23 +30,29 @@ def render_comparison(run: RunResult, columns: int | None) -> str:
 def _paired(run: RunResult) -> Iterator[_Pair]:
     """Every round that has an earlier one of the same stage and level to be compared with."""
     comparisons = {
-        (found.stage, found.concurrency, found.baseline_round, found.round): found
+        (found.stage, found.concurrency, found.baseline_round, found.round, found.metric): found
         for found in run.comparisons
-        if found.metric == _METRIC
+    }
+    refused = {
+        (found.stage, found.concurrency, found.round)
+        for found in run.evaluations
+        if found.verdict.status is Status.INVALID
     }
     baselines: dict[tuple[str | None, int], RoundResult] = {}
     for result in run.rounds:
         level = (result.stage, result.concurrency)
         first = baselines.setdefault(level, result)
         if first is not result:
-            yield _Pair(first, result, comparisons.get((*level, first.round, result.round)))
+            compared = {name: comparisons.get((*level, first.round, result.round, name)) for name in _METRICS}
+            yield _Pair(first, result, compared, (*level, result.round) not in refused)
 
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
     first: RoundResult
     later: RoundResult
-    comparison: Comparison | None
+    compared: Mapping[str, Comparison | None]
+    holds: bool  # the evidence
 
     def lines(self) -> list[str]:
         """The block for this pair: one sentence, then the figures behind it."""
@@ -53,12 +61,14 @@ class _Pair:
             place = f"Stage {printable(self.later.stage)}, concurrency {self.later.concurrency}"
         failed = [result.round for result in (self.first, self.later) if not result.summary.successful_requests]
         if failed:
-            which = " and ".join(f"round {nth}" for nth in failed)
+            which = " and ".join(map(round_name, failed))
             return [f"{place}: no comparison, because no request of {which} succeeded."]
         if self.first.summary.cold is False:
             reason = self.first.summary.cold_reason
             because = f" ({printable(reason)})" if reason else ""
-            sentence = f"round {self.first.round} was not cold{because}, so a gain by the cache cannot be told."
+            sentence = f"{round_name(self.first.round)} was not cold{because}, so a gain by the cache cannot be told."
+        elif not self.holds:
+            sentence = "a gain by the cache cannot be told, because the evidence does not hold (see the verdict)."
         else:
             sentence = self._gain()
         return [f"{place}: {sentence}", *self._figures(), *self._caveats()]
@@ -67,14 +77,14 @@ class _Pair:
         before, after = _ttft(self.first).p50, _ttft(self.later).p50
         ratio = _ratio(before, after)
         if ratio is None:
-            return f"round {self.later.round} cannot be compared, because a TTFT is missing."
+            return f"{round_name(self.later.round)} cannot be compared, because a TTFT is missing."
         factor = max(ratio, 1 / ratio)
         if factor < _ALIKE:
             verdict = "about the same"
         else:
             verdict = f"{factor:.{1 if factor < 100 else 0}f}x {'slower' if ratio > 1 else 'faster'}"
         change = f"{number(before, '.1f')} -> {number(after, '.1f')} ms over {self._population()}"
-        return f"round {self.later.round}'s TTFT was {verdict} at the median ({change}){self._cached_share()}."
+        return f"{round_name(self.later.round)}'s TTFT was {verdict} at the median ({change}){self._cached_share()}."
 
     def _population(self) -> str:
         first, later = self.first.summary.successful_requests, self.later.summary.successful_requests
@@ -88,11 +98,11 @@ class _Pair:
 
     def _figures(self) -> list[str]:
         """The figures; ratios, which say how much was gained, only where the first round was cold or may have been."""
-        gain = self.first.summary.cold is not False
+        gain = self.first.summary.cold is not False and self.holds
         before, after = _ttft(self.first), _ttft(self.later)
         lines = [_change("p50", before.p50, after.p50, gain), _change("p99", before.p99, after.p99, gain)]
         if gain:
-            lines += self._prompt_by_prompt()
+            lines += [*self._prompt_by_prompt(), *self._other_metrics()]
         if self.first.summary.cached_tokens or self.later.summary.cached_tokens:
             lines.append(
                 f"  Cached prompt tokens: {cached_text(self.first.summary)} -> {cached_text(self.later.summary)}"
@@ -100,12 +110,28 @@ class _Pair:
         return lines
 
     def _prompt_by_prompt(self) -> list[str]:
-        paired = self.comparison
+        paired = self.compared[_METRIC]
         if paired is None or paired.median_ratio is None:
             return []
         unpaired = f", {paired.dropped} without a pair" if paired.dropped else ""
+        if paired.dropped_reasons:
+            unpaired += f" ({', '.join(f'{amount} {reason}' for reason, amount in paired.dropped_reasons.items())})"
         ratio = number(paired.median_ratio, ".3f")
-        return [f"  Prompt by prompt: median ratio {ratio} over {count(paired.pairs, 'pair')}{unpaired}"]
+        found = paired.percentiles_of_ratios
+        named = [f", {name} of the ratios {number(found[name], '.3f')}" for name in ("p90", "p99") if name in found]
+        pairs = f"over {count(paired.pairs, 'pair')}{unpaired}"
+        return [f"  Prompt by prompt: median ratio {ratio}{''.join(named)} {pairs}"]
+
+    def _other_metrics(self) -> list[str]:
+        lines = []
+        for name, paired in self.compared.items():
+            if name == _METRIC or paired is None or paired.mean_ratio is None or paired.ratio_ci95 is None:
+                continue
+            low, high = (number(bound, ".3f") for bound in paired.ratio_ci95)
+            label = BY_NAME[name].label.partition(" (")[0]
+            mean = number(paired.mean_ratio, ".3f")
+            lines.append(f"  {label}: mean ratio {mean} (95% interval {low} to {high}), {paired.effect}")
+        return lines
 
     def _caveats(self) -> list[str]:
         caveats = []
@@ -115,7 +141,7 @@ class _Pair:
                 why = "the server does not tell cached tokens"
             caveats.append(f"  Whether round {self.first.round} was cold is not known" + (f": {why}." if why else "."))
         caveats += [
-            f"  Round {result.round} was stopped before its end."
+            f"  {round_name(result.round, start=True)} was stopped before its end."
             for result in (self.first, self.later)
             if result.partial
         ]
@@ -131,5 +157,5 @@ def _ratio(before: float | None, after: float | None) -> float | None:
 
 
 def _change(name: str, before: float | None, after: float | None, with_ratio: bool) -> str:
-    ratio = f" (ratio {number(_ratio(before, after), '.3f')})" if with_ratio else ""
+    ratio = f" (ratio of the {name}s {number(_ratio(before, after), '.3f')})" if with_ratio else ""
     return f"  TTFT {name}: {number(before)} -> {number(after)} ms{ratio}"

@@ -15,6 +15,7 @@ import msgspec
 
 from fluxperf.metrics import METRICS, came_at_once, missed, value
 from fluxperf.model import Comparison, Goodput, Outcome, RoundResult, RoundSummary, RunResult, Timeline, Verdict
+from fluxperf.report.cache_json import cache_entry, evaluation_entry
 from fluxperf.report.text import cold_text
 from fluxperf.report.values import MS_DIGITS, S_DIGITS, encodable, rounded, spread
 from fluxperf.units import ns_to_ms, ns_to_s
@@ -47,6 +48,8 @@ def run_json(run: RunResult) -> Iterator[str]:
     yield from _array(_round_entry(result) for result in run.rounds)
     yield ',\n"comparisons": '
     yield from _array(_comparison(comparison) for comparison in run.comparisons)
+    yield ',\n"evaluations": '
+    yield from _array(evaluation_entry(found) for found in run.evaluations)
     yield f',\n"verdict": {_encode(None if run.verdict is None else _run_verdict(run.verdict))}}}\n'
 
 
@@ -128,6 +131,7 @@ def _summary(result: RoundResult) -> dict[str, Any]:
         "goodput": None if summary.goodput is None else _goodput(summary.goodput),
         "outcomes": summary.outcomes,
         "cached_tokens": _cached_tokens(summary),
+        "cache": None if summary.cache is None else cache_entry(summary.cache),
         "cold": summary.cold,
         "cold_reason": cold_text(summary),
         "prometheus": summary.prometheus,
@@ -187,7 +191,11 @@ def _round_entry(result: RoundResult) -> dict[str, Any]:
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:
-    return asdict(comparison) | {"median_difference_ms": rounded(comparison.median_difference_ms)}
+    entry: dict[str, Any] = asdict(comparison)
+    return entry | {
+        "median_difference_ms": rounded(comparison.median_difference_ms),
+        "difference_ci95_ms": comparison.difference_ci95_ms and [*map(rounded, comparison.difference_ci95_ms)],
+    }
 
 
 def _array(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fluxperf.metrics import METRICS
-from fluxperf.model import Outcome, RoundResult, RoundSummary, Stats, Status
-from fluxperf.report.text import cached_text, cold_text, count, fold, number, printable, rule, usable
+from fluxperf.model import CONTROL, Outcome, Reading, RoundResult, RoundSummary, Stats, Status
+from fluxperf.report.text import cached_text, cold_text, count, fold, number, printable, round_name, rule, usable
 from fluxperf.report.verdict import round_verdict
 
 _HEADINGS = {"avg": "Avg", "p50": "P50", "p90": "P90", "p99": "P99", "min": "Min", "max": "Max", "stddev": "Stddev"}
@@ -17,6 +17,8 @@ _ALWAYS_SHOWN = ("ttft_ms", "itl_ms", "latency_ms")
 _NOT_FAILURES = (Outcome.OK, Outcome.LENGTH, Outcome.CUT_OFF)
 _EXAMPLE_LIMIT = 200
 _MARK = "* "
+_TOLD_TRAFFIC = 0.001
+_SAMPLED = ("avg", "p50", "p90", "p99", "min", "max", "stddev", "delta", "rate_per_s")
 
 
 def render_round(result: RoundResult, columns: int | None) -> str:
@@ -38,7 +40,7 @@ def render_round(result: RoundResult, columns: int | None) -> str:
         rule("-", columns),
     ]
     lines = [*fold(head, columns), *_box(summary, columns), *fold(_marks(summary), columns)]
-    sections = (_throughput, _goodput, _cache, _failures, _warnings, round_verdict)
+    sections = (_throughput, _goodput, _cache, _prometheus, _failures, _warnings, round_verdict)
     for section in (section(summary) for section in sections):
         if section:
             lines += ["", *fold(section, columns)]
@@ -46,7 +48,7 @@ def render_round(result: RoundResult, columns: int | None) -> str:
 
 
 def _title(result: RoundResult) -> str:
-    parts = [f"Concurrency: {result.concurrency}", f"Round {result.round} Performance Metrics"]
+    parts = [f"Concurrency: {result.concurrency}", f"{_heading(result)} Performance Metrics"]
     if result.stage is not None:
         parts.insert(0, f"Stage: {printable(result.stage)}")
     if result.partial:
@@ -54,11 +56,15 @@ def _title(result: RoundResult) -> str:
     return " | ".join(parts)
 
 
+def _heading(result: RoundResult) -> str:
+    return "Control Round" if result.round == CONTROL else f"Round {result.round}"
+
+
 def _remarks(result: RoundResult) -> list[str]:
     """What to know before reading the figures."""
     remarks = [f"Note: {printable(note)}" for note in result.notes]
     if result.summary.cold is False:
-        remarks.append(f"Note: round {result.round} was {cold_text(result.summary)}")
+        remarks.append(f"Note: {round_name(result.round)} was {cold_text(result.summary)}")
     return remarks
 
 
@@ -186,7 +192,38 @@ def _goodput(summary: RoundSummary) -> list[str]:
 
 
 def _cache(summary: RoundSummary) -> list[str]:
-    return [] if summary.cached_tokens is None else [f"Cached prompt tokens: {cached_text(summary)}"]
+    """What both witnesses say; where the counters say nothing, why."""
+    lines = [] if summary.cached_tokens is None else [f"Cached prompt tokens: {cached_text(summary)}"]
+    cache = summary.cache
+    if cache is None or cache.counters is None:
+        return lines
+    counters = cache.counters
+    if counters.reading is Reading.OK:
+        found = f"{counters.hits:,} of {counters.queries:,} {counters.unit} ({number(counters.ratio, '.1%')})"
+        apart = "" if cache.unexplained_hits is None else f", {cache.unexplained_hits:+,} unexplained"
+        lines.append(f"By the server's counters: {found}{apart}")
+        lines += [
+            f"  Engine {printable(label)}: {hits.hits:,} of {hits.queries:,}"
+            for label, hits in counters.by_engine.items()
+            if len(counters.by_engine) > 1
+        ]
+    elif counters.reading is not Reading.ABSENT or counters.engine is not None:
+        lines.append(f"By the server's counters: {counters.reading}: {printable(counters.why or '')}")
+    if cache.foreign_share is not None and cache.foreign_tokens and abs(cache.foreign_share) >= _TOLD_TRAFFIC:
+        lines.append(f"Other traffic: {cache.foreign_tokens:+,} prompt tokens ({number(cache.foreign_share, '.1%')})")
+    return lines
+
+
+def _prometheus(summary: RoundSummary) -> list[str]:
+    """The metrics that were asked for by name; what could not be had, with the reason."""
+    lines = ["Prometheus:"] if summary.prometheus else []
+    for name, figures in summary.prometheus.items():
+        if "unavailable" in figures:
+            lines.append(f"  {printable(name)}: not available: {printable(str(figures['unavailable']))}")
+            continue
+        told = [f"{stat} {number(figures[stat], '.4g')}" for stat in _SAMPLED if figures.get(stat) is not None]
+        lines.append(f"  {printable(name)}: {' | '.join(told)}")
+    return lines
 
 
 def _failures(summary: RoundSummary) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from rich.cells import cell_len, chop_cells
 
-from fluxperf.model import RoundSummary
+from fluxperf.model import CONTROL, RoundName, RoundSummary
 
 RULE_WIDTH = 120
 NARROWEST = 40
@@ -75,6 +75,12 @@ def _pack(text: str, width: int, separators: tuple[str, ...]) -> list[str]:
         else:
             parts.extend(_pack(piece, width, separators[1:]))
     return parts
+
+
+def round_name(name: RoundName | None, *, start: bool = False) -> str:
+    """`round 2`, `the control round`; with a capital at the start of a sentence."""
+    text = "the control round" if name == CONTROL else f"round {name}"
+    return text[:1].upper() + text[1:] if start else text
 
 
 def cold_text(summary: RoundSummary) -> str | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fluxperf.model import RoundResult, RoundSummary, RunResult, Status
-from fluxperf.report.text import count, fold, number, printable, usable
+from fluxperf.model import RoundResult, RoundSummary, RunResult, Status, Verdict
+from fluxperf.model.evaluation import CacheEvaluation
+from fluxperf.report.text import count, fold, number, printable, round_name, usable
 
 
 def round_verdict(summary: RoundSummary) -> list[str]:
@@ -35,11 +36,13 @@ def render_verdict(run: RunResult, columns: int | None) -> str:
 
     No line is wider than `columns` (from 40 on); None: no limit.
     """
-    if run.verdict is None or (len(run.rounds) == 1 and not run.partial):
+    alone = len(run.rounds) == 1 and not run.partial
+    if run.verdict is None or (alone and all(found.verdict.status is Status.VALID for found in run.evaluations)):
         return ""
     if not run.rounds:
         return "\n".join(fold([f"Verdict: {run.verdict.status}: {'; '.join(run.verdict.reasons)}"], usable(columns)))
     lines = [line for result in run.rounds for line in _in_short(result)]
+    lines += dict.fromkeys(line for found in run.evaluations for line in _of_level(found))
     if run.partial:
         lines.append("  The run was stopped before its end.")
     if run.verdict.status is Status.VALID:
@@ -54,9 +57,19 @@ def _in_short(result: RoundResult) -> list[str]:
     verdict = result.summary.verdict
     if verdict is None or verdict.status is Status.VALID:
         return []
-    place = f"Concurrency {result.concurrency}, round {result.round}"
-    if result.stage is not None:
-        place = f"Stage {printable(result.stage)}, concurrency {result.concurrency}, round {result.round}"
+    place = f"concurrency {result.concurrency}, {round_name(result.round)}"
+    return [_worst(place, result.stage, verdict)]
+
+
+def _of_level(found: CacheEvaluation) -> list[str]:
+    """The same on the evidence on the cache at one level."""
+    if found.verdict.status is Status.VALID:
+        return []
+    return [_worst(f"concurrency {found.concurrency}, the cache", found.stage, found.verdict)]
+
+
+def _worst(place: str, stage: str | None, verdict: Verdict) -> str:
+    place = place.capitalize() if stage is None else f"Stage {printable(stage)}, {place}"
     first, *others = map(printable, verdict.reasons)
     more = f" (and {count(len(others), 'further reason')})" if others else ""
-    return [f"  {place}: {verdict.status}: {first}{more}"]
+    return f"  {place}: {verdict.status}: {first}{more}"

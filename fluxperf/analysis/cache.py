@@ -1,0 +1,106 @@
+"""What is known of the cache in one round: two witnesses side by side, and whether the round was cold."""
+
+from __future__ import annotations
+
+from fluxperf.analysis.evidence import Evidence, History
+from fluxperf.analysis.expected import DEFAULT_BLOCK, ENGINE_BLOCKS, expected_at_first, expected_when_repeated
+from fluxperf.model import CacheCounters, CachedTokens, CacheFigures, Reading
+from fluxperf.tally import Tally
+
+# Above this share of prompt tokens that came from the cache, beyond what its prompts have in common, a round was not
+# cold.
+MOST_CACHED_WHEN_COLD = 0.10
+
+
+def examine(evidence: Evidence) -> CacheFigures:
+    """The round's cache figures."""
+    tally, history, counters = evidence.tally, evidence.history, evidence.counters
+    usage = cached_by_usage(tally)
+    estimated = _estimated_tokens(tally)
+    sent = tally.sums["usage_prompt_tokens"] + estimated
+    foreign = _foreign(counters, sent)
+    engine = counters.engine if counters is not None else None
+    return CacheFigures(
+        usage=usage,
+        counters=counters,
+        sent_tokens=sent,
+        estimated_tokens=estimated,
+        foreign_tokens=None if foreign is None else foreign - sent,
+        foreign_share=None if not foreign else (foreign - sent) / foreign,
+        unexplained_hits=_unexplained(counters, usage),
+        expected=_expected(evidence),
+        block_tokens=ENGINE_BLOCKS.get(engine or "", DEFAULT_BLOCK),
+        repeats=history.repeats,
+        reset=history.reset,
+    )
+
+
+def cached_by_usage(tally: Tally) -> CachedTokens | None:
+    """What the answers' usage says; None: nothing."""
+    sums = tally.sums
+    if not sums["cache_told"]:
+        return None
+    prompt, cached = sums["cache_prompt_tokens"], sums["cached_tokens"]
+    return CachedTokens(prompt_tokens=prompt, cached_tokens=cached, ratio=cached / prompt if prompt else None)
+
+
+def judge_cold(history: History, figures: CacheFigures) -> tuple[bool | None, str | None]:
+    """Whether the round found nothing in the cache, and if not, or if nobody knows, why.
+
+    Nothing is said of rounds that repeat prompts: those are meant to find them.
+    """
+    if history.repeats:
+        return None, None
+    found = max(figures.rates, default=None)
+    if history.sent_before_at is not None:
+        return False, f"sent before at concurrency {history.sent_before_at}"
+    if found is None:
+        if history.new:
+            return True, None
+        return None, "the server does not tell how many prompt tokens were cached"
+    expected = figures.expected_rate or 0.0
+    if found > expected + MOST_CACHED_WHEN_COLD:
+        own = f", where what they have in common explains {expected:.1%}" if expected >= 0.01 else ""
+        return False, f"{found:.1%} of its prompt tokens were already cached{own}"
+    return True, None
+
+
+def confirm_reset(history: History, cold: bool | None) -> bool | None:
+    """Whether what came after a reset bears it out; None: there was none, or nobody tells."""
+    if history.reset is None:
+        return None
+    return cold if history.reset.accepted else False
+
+
+def _estimated_tokens(tally: Tally) -> int:
+    """Of answers without usage, and of requests that came to nothing: those may have been computed."""
+    return tally.sums["input_tokens"] - tally.sums["usage_prompt_tokens"] + tally.sums["unanswered_tokens"]
+
+
+def _foreign(counters: CacheCounters | None, sent: int) -> int | None:
+    """The prompt tokens that the server counted, from whomever; None: its counters do not tell.
+
+    Some servers count what they were sent, some what was looked up, most both. A request that was given up and begun
+    again is looked up twice, so then only the first is heard.
+    """
+    if counters is None or counters.reading is not Reading.OK or not sent:
+        return None
+    counts_all = counters.unit == "tokens" and counters.prompt_tokens is not None
+    if not counts_all:
+        return counters.queries if counters.engine in ("vllm", "sglang", "llamacpp") else None
+    if counters.preemptions or counters.queries is None or counters.engine == "lmcache":
+        return counters.prompt_tokens
+    return max(counters.prompt_tokens or 0, counters.queries)
+
+
+def _unexplained(counters: CacheCounters | None, usage: CachedTokens | None) -> int | None:
+    if counters is None or counters.hits is None or counters.unit != "tokens" or usage is None:
+        return None
+    return counters.hits - usage.cached_tokens
+
+
+def _expected(evidence: Evidence) -> dict[int, float]:
+    successes = (request for request in evidence.requests if request.success)
+    if evidence.history.repeats:
+        return expected_when_repeated(successes)
+    return {} if evidence.prompts is None else expected_at_first(successes, evidence.prompts)

@@ -1,0 +1,135 @@
+"""The samples of a metric around a round, and by how much it grew. What is not known is `Unavailable`, never 0."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from fluxperf.units import NS_PER_MS, ns_to_s
+from fluxperf.watch.exposition import Labels
+from fluxperf.watch.meaning import Kind
+
+Point = tuple[int, float]
+"""A stamp (monotonic, ns) and a value."""
+
+SETTLE_NS = 200 * NS_PER_MS
+"""Servers count a request a moment after its last byte; a sample so long after the round has seen it."""
+RESET = "the counter began again during the round (the server restarted?)"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A round, from its first send to its last end (monotonic). `quiet_ns`: when the round before it had ended."""
+
+    began_ns: int
+    ended_ns: int
+    quiet_ns: int | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """Its length."""
+        return ns_to_s(self.ended_ns - self.began_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A series and its points in order of time, from before the round to after it, as far as there are any.
+
+    `increase`: what a Prometheus server estimates for the round. `restarted`: its process did so during the round.
+    """
+
+    name: str
+    labels: Labels
+    points: Sequence[Point]
+    increase: float | None = None
+    restarted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """Why there is no number."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A metric's series. `no_before` and `no_after` say why there may be no sample before the round, or after it.
+
+    `missed` counts the samples that could not be taken; `note` is what to know about all of them.
+    """
+
+    kind: Kind
+    name: str
+    series: Sequence[Series]
+    no_before: str
+    no_after: str
+    missed: int = 0
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """By how much series grew in the window, and from how many samples that is known."""
+
+    amount: float
+    samples: int
+    approximate: bool = False
+
+
+def inside(points: Sequence[Point], window: Window) -> slice:
+    """The points within the window."""
+    return slice(bisect_left(points, (window.began_ns,)), bisect_right(points, (window.ended_ns, math.inf)))
+
+
+def add_up(found: Found, series: Iterable[Series], window: Window) -> Growth | Unavailable:
+    """The growth of all series together; one that is not known makes the sum unknown."""
+    parts = []
+    for one in series:
+        growth = grow(one, found, window)
+        if isinstance(growth, Unavailable):
+            return growth
+        parts.append(growth)
+    if not parts:
+        return Unavailable("the histogram has no _sum or no _count")
+    return Growth(
+        math.fsum(part.amount for part in parts),
+        max(part.samples for part in parts),
+        any(part.approximate for part in parts),
+    )
+
+
+def grow(series: Series, found: Found, window: Window) -> Growth | Unavailable:
+    """From the last sample before the first send to the first one after the end.
+
+    It is approximate where the sample before was taken during the round before, or where a server had to estimate.
+    """
+    points = series.points
+    before, after = _ends(points, window)
+    counted = points[max(before, 0) : len(points) if after is None else after + 1]
+    if series.restarted or any(later[1] < earlier[1] for earlier, later in pairwise(counted)):
+        return Unavailable(RESET)
+    exact = is_exact(points, window)
+    if not exact and series.increase is not None:
+        return Growth(series.increase, len(points[inside(points, window)]), approximate=True)
+    if before < 0:
+        return Unavailable(found.no_before)
+    if after is None:
+        return Unavailable(found.no_after)
+    return Growth(points[after][1] - points[before][1], len(counted), approximate=not exact)
+
+
+def is_exact(points: Sequence[Point], window: Window) -> bool:
+    """Whether there are a sample before the window and one after it that no other round of ours has touched."""
+    before, after = _ends(points, window)
+    return before >= 0 and after is not None and (window.quiet_ns is None or points[before][0] >= window.quiet_ns)
+
+
+def _ends(points: Sequence[Point], window: Window) -> tuple[int, int | None]:
+    """Where the last point before the window is (-1: there is none) and the first one after it (None: none)."""
+    before = bisect_right(points, (window.began_ns, math.inf)) - 1
+    after = min(bisect_left(points, (window.ended_ns + SETTLE_NS,)), len(points) - 1)
+    return before, after if after >= 0 and points[after][0] >= window.ended_ns else None
