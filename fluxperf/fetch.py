@@ -86,7 +86,7 @@ class Cut:
         if event == "connection.connect_tcp.complete":
             with self._lock:
                 # A duplicate, since TLS takes the connection away from the socket that it wraps.
-                self._socket = info["return_value"].get_extra_info("socket").dup()
+                self._socket = info["return_value"].get_extra_info("socket")
                 if self.made:
                     self._shut()
 

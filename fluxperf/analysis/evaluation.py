@@ -107,7 +107,7 @@ def _answer(
     if effect.effect is Effect.NOT_SHOWN:
         if hit is not None and hit < LEAST_HIT * (could or 1.0):
             return Answer.NO, level.eviction or f"{name} found only {percent(hit)} of its prompt tokens in the cache"
-        return Answer.NOT_SHOWN, "a difference, if there is one, is smaller than what the prompts differ by"
+        return Answer.NOT_SHOWN, "a difference, if there is one, is smaller than the noise between prompts"
     if effect.effect is Effect.SLOWER:
         return Answer.NO, f"{name} was slower"
     if hit is not None and hit < LEAST_HIT * (could or 1.0):

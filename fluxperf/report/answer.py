@@ -42,17 +42,15 @@ class _Told:
             place = f"Stage {printable(self.found.stage)}, concurrency {self.found.concurrency}"
         if len(self._later_rounds()) > 1:
             place += f", round {self.found.round}"
-        sentences = [_WORDS[self.found.answer]]
+        sentences = [f"{place}: {_WORDS[self.found.answer]}."]
         effect = self.found.effect
-        if self.found.answer is Answer.YES and effect is not None:
+        if self.found.answer is not Answer.YES:
+            sentences.append(_sentence(self.found.why))
+        # Where the evidence does not hold, a ratio would be read as an answer.
+        if effect is not None and self.found.verdict.status is not Status.INVALID:
             sentences.append(self._effect(effect))
-        else:
-            sentences.append(_sentence(printable(self.found.why)))
-            # Where the evidence does not hold, a ratio would be read as an answer.
-            if effect is not None and self.found.verdict.status is not Status.INVALID:
-                sentences.append(self._effect(effect))
-        yield f"{place}: {'. '.join(sentences)}"
-        for line in (self._typical(), self._drift(), self._hits()):
+        yield " ".join(sentences)
+        for line in (self._typical(), self._drift(), self._hits(), self._eviction()):
             if line:
                 yield f"  {line}"
 
@@ -83,8 +81,8 @@ class _Told:
             return ""
         text = f"TTFT at the median: {number(p50s[0], '.1f')} -> {number(p50s[1], '.1f')} ms"
         dose = self.found.dose
-        if self.found.answer is Answer.YES and dose is not None and dose.slope_ci95 is not None:
-            low, high = dose.slope_ci95
+        low, high = (dose.slope_ci95 if dose is not None else None) or (0.0, 0.0)
+        if self.found.answer is Answer.YES and dose is not None and low > 0:
             slope = number(dose.slope_us_per_token, ".1f")
             text += f"; each cached token saved {slope} us ({number(low, '.1f')} to {number(high, '.1f')})"
         return f"{text}."
@@ -122,6 +120,11 @@ class _Told:
         apart = "" if not unexplained else f"; {unexplained:+,} cached tokens are unexplained"
         return f"Prompt tokens from the cache: {', '.join(told)}{could}{apart}."
 
+    def _eviction(self) -> str:
+        """Why prompts that were sent before were not found."""
+        known = self.found.eviction
+        return "" if known is None or known in self.found.why else _sentence(known)
+
     def _find(self, name: object) -> RoundResult | None:
         place = (self.found.stage, self.found.concurrency, name)
         return next((one for one in self.run.rounds if (one.stage, one.concurrency, one.round) == place), None)
@@ -136,6 +139,7 @@ class _Told:
 
 
 def _sentence(text: str) -> str:
+    text = printable(text)
     return f"{text[:1].upper()}{text[1:]}."
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fluxperf.metrics import BY_NAME
 from fluxperf.model import Comparison, RoundResult, RunResult, Stats, Status
+from fluxperf.model.dose import DoseResponse
 from fluxperf.report.text import cached_text, cold_text, count, fold, number, printable, round_name, rule, usable
 
 _METRIC = "ttft_ms"
@@ -33,6 +34,7 @@ def _paired(run: RunResult) -> Iterator[_Pair]:
         (found.stage, found.concurrency, found.baseline_round, found.round, found.metric): found
         for found in run.comparisons
     }
+    doses = {(found.stage, found.concurrency, found.round): found.dose for found in run.evaluations}
     refused = {
         (found.stage, found.concurrency, found.round)
         for found in run.evaluations
@@ -44,7 +46,8 @@ def _paired(run: RunResult) -> Iterator[_Pair]:
         first = baselines.setdefault(level, result)
         if first is not result:
             compared = {name: comparisons.get((*level, first.round, result.round, name)) for name in _METRICS}
-            yield _Pair(first, result, compared, (*level, result.round) not in refused)
+            place = (*level, result.round)
+            yield _Pair(first, result, compared, place not in refused, doses.get(place))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class _Pair:
     later: RoundResult
     compared: Mapping[str, Comparison | None]
     holds: bool  # the evidence
+    dose: DoseResponse | None
 
     def lines(self) -> list[str]:
         """The block for this pair: one sentence, then the figures behind it."""
@@ -102,7 +106,7 @@ class _Pair:
         before, after = _ttft(self.first), _ttft(self.later)
         lines = [_change("p50", before.p50, after.p50, gain), _change("p99", before.p99, after.p99, gain)]
         if gain:
-            lines += [*self._prompt_by_prompt(), *self._other_metrics()]
+            lines += [*self._prompt_by_prompt(), *self._other_metrics(), *self._dose()]
         if self.first.summary.cached_tokens or self.later.summary.cached_tokens:
             lines.append(
                 f"  Cached prompt tokens: {cached_text(self.first.summary)} -> {cached_text(self.later.summary)}"
@@ -132,6 +136,18 @@ class _Pair:
             mean = number(paired.mean_ratio, ".3f")
             lines.append(f"  {label}: mean ratio {mean} (95% interval {low} to {high}), {paired.effect}")
         return lines
+
+    def _dose(self) -> list[str]:
+        """Which part of the gain goes with the tokens that were cached."""
+        dose = self.dose
+        if dose is None:
+            return []
+        if dose.slope_us_per_token is None or dose.slope_ci95 is None or dose.intercept_ms is None:
+            return [f"  TTFT saved a cached token: cannot be told: {printable(dose.why or '')}"] if dose.why else []
+        low, high = (number(bound, ".1f") for bound in dose.slope_ci95)
+        slope, intercept = number(dose.slope_us_per_token, ".1f"), number(dose.intercept_ms, ".1f")
+        interval = f"95% interval {low} to {high}"
+        return [f"  TTFT saved by each cached token: {slope} us ({interval}), and {intercept} ms by none"]
 
     def _caveats(self) -> list[str]:
         caveats = []

@@ -37,7 +37,7 @@ class PageMetrics:
         make_sampler: Callable[..., Sampler] = Sampler,
     ) -> None:
         self.address = f"a page of metrics, {mask_url(url)}"
-        self._url = url
+        self.url = url
         self._access = replace(access, headers={**access.headers, "accept": ACCEPT})
         self._ask = ask
         self._make_sampler = make_sampler
@@ -49,7 +49,7 @@ class PageMetrics:
 
     def look(self, timeout_s: float, cut: Cut | None = None) -> Reading:
         """One look at the page."""
-        return self.take(self._ask(self._url, self._access, timeout_s=timeout_s, cut=cut))
+        return self.take(self._ask(self.url, self._access, timeout_s=timeout_s, cut=cut))
 
     def names(self) -> tuple[str, ...]:
         """What the page has, as it was last seen."""
@@ -68,6 +68,7 @@ class PageMetrics:
 
     def begin(self) -> None:
         """A round begins: a first look, and more while it runs."""
+        self.end()  # of a round that broke off
         self._sampler = self._make_sampler(self.look)
         self._sampler.begin()
 
@@ -88,7 +89,7 @@ class PageMetrics:
         # What was asked for before the end and came after it is neither of the round nor of what followed.
         readings = [one for one in self._readings if not one.asked_ns < window.ended_ns <= one.came_ns]
         scrapes = [reading.scrape for reading in readings if reading.scrape is not None]
-        shown = mask_url(self._url)
+        shown = mask_url(self.url)
         if not scrapes:
             return Unavailable(f"{shown} {_troubles(readings)}")
         meaning = self._read(scrapes, selector)

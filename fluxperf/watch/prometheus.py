@@ -51,7 +51,7 @@ class Source(Protocol):
 
 
 class Monitor:
-    """For a whole run. A source that is not there yet is looked for before each round."""
+    """For a whole run. A `source` that is not there yet is looked for before each round."""
 
     def __init__(
         self,
@@ -62,35 +62,35 @@ class Monitor:
         self._selectors = selectors
         self._look_for = look_for
         self._clock = clock
-        self._source = look_for()
+        self.source = look_for()
         self._ended_ns: int | None = None
         self._quiet_ns: int | None = None
 
     @property
     def address(self) -> str:
         """What kind of address it is, or what is wrong with it."""
-        return self._source.why if isinstance(self._source, Unavailable) else self._source.address
+        return self.source.why if isinstance(self.source, Unavailable) else self.source.address
 
     def complaints(self) -> list[str]:
         """What the user should know before the first round: nothing answers, or some metrics are not there."""
-        if isinstance(self._source, Unavailable):
-            return [f"{self._source.why}; the run goes on without it, and asks again before each round"]
-        lacking = ((selector.text, self._source.lacks(selector)) for selector in self._selectors)
-        return [f"{text}: {why}" for text, why in lacking if why is not None]
+        if isinstance(self.source, Unavailable):
+            return [f"--prometheus-url: {self.source.why}; the run goes on, and it is asked again before each round"]
+        lacking = ((selector.text, self.source.lacks(selector)) for selector in self._selectors)
+        return [f"--prometheus-metrics {text}: {why}" for text, why in lacking if why is not None]
 
     def begin(self) -> None:
         """A round is about to begin."""
         self._quiet_ns = self._ended_ns
-        if isinstance(self._source, Unavailable):
-            self._source = self._look_for()
-        if not isinstance(self._source, Unavailable):
-            self._source.begin()
+        if isinstance(self.source, Unavailable):
+            self.source = self._look_for()
+        if not isinstance(self.source, Unavailable):
+            self.source.begin()
 
     def end(self) -> None:
         """It is over: takes the last sample, or waits for it. Leaves no thread."""
         self._ended_ns = self._clock()
-        if not isinstance(self._source, Unavailable):
-            self._source.end()
+        if not isinstance(self.source, Unavailable):
+            self.source.end()
 
     def figures(self, began_ns: int, ended_ns: int) -> dict[str, dict[str, Any]]:
         """The figures of the round that ended last, from its first send to its last end (monotonic), by metric.
@@ -102,7 +102,7 @@ class Monitor:
         asked: dict[str, Figures] = {}
         further: dict[str, Figures] = {}
         for selector in self._selectors:
-            found = self._source if isinstance(self._source, Unavailable) else self._source.find(selector, window)
+            found = self.source if isinstance(self.source, Unavailable) else self.source.find(selector, window)
             described = {"": unavailable(found.why)} if isinstance(found, Unavailable) else describe(found, window)
             asked[selector.text] = described.pop("")
             further |= described
@@ -116,8 +116,10 @@ def open_monitor(url: str, metrics: Sequence[str], access: Access, say: Say, *, 
     """
     selectors = tuple(parse_selector(text) for text in dict.fromkeys(metrics))
     monitor = Monitor(selectors, lambda: find_source(url, selectors, access, ask))
+    if isinstance(monitor.source, PageMetrics) and monitor.source.url != url:
+        say(f"--prometheus-url: the page of metrics is {mask_url(monitor.source.url)}")
     for complaint in monitor.complaints():
-        say(f"--prometheus-url: {complaint}")
+        say(complaint)
     return monitor
 
 
