@@ -53,6 +53,9 @@ setup(
         "httptools>=0.6.1",
         "msgspec>=0.18.5",
         "rich>=13.7",
+        "numpy>=1.26",
+        "scipy>=1.12",
+        "prometheus-client>=0.20",
     ],
     extras_require={
         "bench": ["aiohttp>=3.10"],
@@ -64,6 +67,7 @@ setup(
             "packaging>=26.0",
             "pytest>=9.2",
             "ruff>=0.17",
+            "scipy-stubs>=1.17",
             "trustme>=1.2",
             "types-PyYAML>=6.0.12",
         ],
