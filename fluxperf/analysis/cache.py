@@ -10,6 +10,8 @@ from fluxperf.tally import Tally
 # Above this share of prompt tokens that came from the cache, beyond what its prompts have in common, a round was not
 # cold.
 MOST_CACHED_WHEN_COLD = 0.10
+# Above this share of prompt tokens that is our own estimate, other traffic is not told from an error of that.
+MOST_ESTIMATED = 0.01
 
 
 def examine(evidence: Evidence) -> CacheFigures:
@@ -18,15 +20,19 @@ def examine(evidence: Evidence) -> CacheFigures:
     usage = cached_by_usage(tally)
     estimated = _estimated_tokens(tally)
     sent = tally.sums["usage_prompt_tokens"] + estimated
-    foreign = _foreign(counters, sent)
+    silent = tally.sums["input_tokens"] - tally.sums["usage_prompt_tokens"]
+    # Held against an estimate, the server's count would tell of traffic that there is none of.
+    counted = _counted(counters, sent) if silent <= MOST_ESTIMATED * sent else None
+    # Of requests without an answer nobody knows whether the server counted them, so they explain what they can.
+    ours = sent if counted is None else min(max(counted, sent - estimated), sent)
     engine = counters.engine if counters is not None else None
     return CacheFigures(
         usage=usage,
         counters=counters,
         sent_tokens=sent,
         estimated_tokens=estimated,
-        foreign_tokens=None if foreign is None else foreign - sent,
-        foreign_share=None if not foreign else (foreign - sent) / foreign,
+        foreign_tokens=None if counted is None else counted - ours,
+        foreign_share=(counted - ours) / counted if counted else None,
         unexplained_hits=_unexplained(counters, usage),
         expected=_expected(evidence),
         block_tokens=ENGINE_BLOCKS.get(engine or "", DEFAULT_BLOCK),
@@ -77,7 +83,7 @@ def _estimated_tokens(tally: Tally) -> int:
     return tally.sums["input_tokens"] - tally.sums["usage_prompt_tokens"] + tally.sums["unanswered_tokens"]
 
 
-def _foreign(counters: CacheCounters | None, sent: int) -> int | None:
+def _counted(counters: CacheCounters | None, sent: int) -> int | None:
     """The prompt tokens that the server counted, from whomever; None: its counters do not tell.
 
     Some servers count what they were sent, some what was looked up, most both. A request that was given up and begun

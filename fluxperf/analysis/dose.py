@@ -57,7 +57,7 @@ def fit(gained_tokens: NDArray[np.float64], saved_ns: NDArray[np.float64], stret
     apart, scatter = gained_tokens - mean_gain, saved_ns - saved_ns.mean()
     spread, total = float(apart @ apart), float(scatter @ scatter)
     if not spread:
-        return DoseResponse(pairs=count, why=f"all of {count} prompts gained the same number of cached tokens")
+        return DoseResponse(pairs=count, why="every prompt gained the same number of cached tokens")
     pull = apart / spread  # by which each prompt draws the slope
     slope = float(pull @ saved_ns)
     intercept = float(saved_ns.mean()) - slope * mean_gain

@@ -111,10 +111,12 @@ def _answer(
     if effect.effect is Effect.SLOWER:
         return Answer.NO, f"{name} was slower"
     if hit is not None and hit < LEAST_HIT * (could or 1.0):
-        return Answer.NO, (
-            f"{name} was faster, but found only {percent(hit)} of its prompt tokens in the cache: the server became "
-            "faster by itself" + (f"; {level.eviction}" if level.eviction else "")
-        )
+        found = f"{name} was faster, but found only {percent(hit)} of its prompt tokens in the cache"
+        if net:
+            return Answer.CANNOT_TELL, (
+                f"{found}, and fresh prompts were not faster: a cache helps that neither usage nor counters count"
+            )
+        return Answer.NO, f"{found}: the server became faster by itself, or by what it does not count"
     if hit is None and not net:
         return Answer.CANNOT_TELL, (
             f"{name} was faster, and nobody says whether by the cache: {TELL}, or tell a warmer server apart by "

@@ -127,7 +127,7 @@ def counters(level: Level) -> Check | None:
             continue
         text = f"{name_of(one)}: {found.why}"
         if found.reading is Reading.RESET:
-            text += ": its cache began empty again, and what came before it is lost"
+            text += ", and so did its cache, empty; run again, and keep the server up"
             return Check(name="counters", ok=False, text=text, weight=Status.INVALID)
         return Check(name="counters", ok=False, text=text)
     return None

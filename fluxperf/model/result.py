@@ -211,8 +211,8 @@ class Comparison:
     `p_value` and `effect` are about, so that they never disagree. `difference_ci95_ms` says the same in the
     metric's unit: what those ratios make of the baseline's geometric mean. `log_ratio_error` is the standard
     error of the mean of the ratios' logarithms; `clusters` is how many stretches of time it comes from.
-    `ratio_of_percentiles` has the percentiles of either round over those of the other (p50, p90, p99), over the
-    pairs; `percentiles_of_ratios` those of the ratios (p10, p50, p90, p99), by nearest rank.
+    `ratio_of_percentiles` has the round's percentiles over the baseline's (p50, p90, p99), of the pairs' values;
+    `percentiles_of_ratios` those of the pairs' ratios (p10, p50, p90, p99); both by nearest rank.
     `dropped_reasons` counts the prompts that make no pair by the first thing that kept them from it.
     """
 

@@ -80,7 +80,7 @@ def subtract(identity: Identity, before: Pages, after: Pages) -> CacheCounters:
     if counted is None:
         return unknown(Reading.ABSENT, identity.note or _missing(engine))
     if before.started != after.started or _fell(engine, first, last):
-        return unknown(Reading.RESET, "the server's counters began again during the round: was it restarted?")
+        return unknown(Reading.RESET, "the server's counters began again during the round, as after a restart")
     hits, queries = _grown(counted.hits, first, last), _grown(counted.queries, first, last)
     preemptions = [engine.preemptions] if engine.preemptions else []
     return CacheCounters(
