@@ -15,7 +15,7 @@ from fluxperf_mock.answers import LONGEST_TOKENS, Limits
 from fluxperf_mock.prompts import TOKEN_BYTES, render_chat
 
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
-_ERROR_TYPES = {404: "NotFoundError", 405: "MethodNotAllowedError"}
+_ERROR_TYPES = {404: "NotFoundError", 405: "MethodNotAllowedError", 500: "InternalServerError"}
 
 
 class Rejection(Exception):
@@ -177,22 +177,21 @@ def decode_request(api: Api, body: bytes) -> GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The tokens of one request."""
+    """The tokens of one request; `cached_tokens` None: that is not told."""
 
     prompt_tokens: int
     completion_tokens: int
-    cached_tokens: int
+    cached_tokens: int | None
 
     def render(self) -> bytes:
         """The usage object."""
-        return (
-            b'{"prompt_tokens":%d,"total_tokens":%d,"completion_tokens":%d,'
-            b'"prompt_tokens_details":{"cached_tokens":%d}}'
-        ) % (
+        cached = self.cached_tokens
+        details = b"" if cached is None else b',"prompt_tokens_details":{"cached_tokens":%d}' % cached
+        return b'{"prompt_tokens":%d,"total_tokens":%d,"completion_tokens":%d%b}' % (
             self.prompt_tokens,
             self.prompt_tokens + self.completion_tokens,
             self.completion_tokens,
-            self.cached_tokens,
+            details,
         )
 
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from docopt import DocoptExit, docopt
 
-from fluxperf.errors import FluxPerfError, NotYetError, UsageError
+from fluxperf.errors import FluxPerfError, UsageError
+from fluxperf_mock.dialects import DIALECTS
+from fluxperf_mock.faults import FAULTS, Fault
 from fluxperf_mock.settings import DEFAULT_MODEL, RANGES, MockSettings, find_problem
 
 _DEFAULT = MockSettings()
@@ -40,13 +42,26 @@ Usage: fluxperf mock [options]
   --seed N                  What answers, their lengths and jitter are drawn from. [default: {_DEFAULT.seed}]
   --replicas N              Processes behind the port, each a server of its own with a cache of its own.
                             [default: {_DEFAULT.replicas}]
+  --engine NAME             Whose metrics and resets it has: {", ".join(DIALECTS)}.
+                            [default: {_DEFAULT.engine}]
+  --faults LIST             What goes wrong, as NAME or NAME=V, separated by commas.
   --tls-cert FILE           Serve https:// with this certificate (PEM) ...
   --tls-key FILE            ... and its key. Both or neither.
   --self-test               Say in one line what a server can serve on this machine, and end.
   -h --help                 Show this.
 """
 
-_NOT_YET = ("--engine", "--faults")
+
+def _describe(name: str, fault: Fault) -> str:
+    given = name if fault.value is None else f"{name}={fault.value.default:g}"
+    return f"  {given:<24}  {fault.text}\n"
+
+
+# Apart from the usage, in which docopt looks for options.
+HELP = f"{USAGE}\nFaults (V is the value; the one shown is taken if none is given):\n\n" + "".join(
+    _describe(name, fault) for name, fault in FAULTS.items()
+)
+
 _SELF_TEST = "--self-test"
 _FIELDS = {f"--{field.name.replace('_', '-')}": field.name for field in fields(MockSettings)}
 
@@ -56,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
         if _asks_help(argv):
-            sys.stdout.write(USAGE)
+            sys.stdout.write(HELP)
             return 0
         if _SELF_TEST in argv:
             return _test([word for word in argv if word != _SELF_TEST])
@@ -88,7 +103,7 @@ def _test(argv: list[str]) -> int:
 
 
 def parse_settings(argv: list[str]) -> MockSettings:
-    """The settings that the arguments ask for; raises UsageError, or NotYetError for what is promised for later."""
+    """The settings that the arguments ask for; raises UsageError."""
     _check_options(argv)
     try:
         given = docopt(USAGE, ["mock", *argv], default_help=False)
@@ -113,8 +128,6 @@ def _check_options(argv: list[str]) -> None:
     words = iter(argv)
     for word in words:
         option, equals, _ = word.partition("=")
-        if option in _NOT_YET:
-            raise NotYetError(f"{option} is promised, but not yet built")
         if option not in _FIELDS:
             near = difflib.get_close_matches(option, _FIELDS, 1)
             hint = f"; did you mean {near[0]}?" if near else "; see fluxperf mock --help"

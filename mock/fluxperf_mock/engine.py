@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from fluxperf_mock.accounts import Accounts
 from fluxperf_mock.answers import AnswerBook, Limits
 from fluxperf_mock.figures import Board
 from fluxperf_mock.generation import Call, Generation
+from fluxperf_mock.repeats import Repeats
 from fluxperf_mock.scheduler import Scheduler, Sequence
 from fluxperf_mock.settings import MockSettings
 from fluxperf_mock.truth import Trace
@@ -17,21 +19,23 @@ class Engine:
         self._board = board
         self.truth = board.figures.truth
         self.counters = board.figures.counters
-        self._cache_resets = board.cache_resets
+        self._load = board.figures.load
+        self._accounts = Accounts(settings, board.figures)
+        self._repeats = Repeats(settings.read_faults())
         self._book = AnswerBook(settings.seed, settings.tokens)
-        self._scheduler = Scheduler(settings, self._book, board.figures.load)
+        self._scheduler = Scheduler(settings, self._book, self._load)
         self._generations: dict[Sequence, Generation] = {}
 
     def start(self, call: Call, prompt: bytes, limits: Limits, arrived_ns: int) -> Generation:
-        """Accepts a request that arrived at `arrived_ns`."""
-        if self._cache_resets != self._board.cache_resets:
-            self._cache_resets = self._board.cache_resets
-            self._scheduler.cache.clear()
-        sequence = Sequence(call.identity.number, arrived_ns, prompt, self._book.draw(prompt, limits))
+        """Accepts a request that arrived at `arrived_ns`; raises Rejection if a fault has it fail."""
+        if self._load.cache_resets != self._board.cache_resets:
+            self._load.cache_resets = self._board.cache_resets
+            self._scheduler.empty_cache()
+        answer = self._repeats.alter(prompt, self._book.draw(prompt, limits))
+        sequence = Sequence(call.identity.number, arrived_ns, prompt, answer)
         generation = Generation(call, sequence, self._book, Trace(self.truth, arrived_ns))
         self._generations[sequence] = generation
-        self.truth.counts.requests += 1
-        self.truth.counts.streamed += generation.streams
+        self._accounts.accept(generation.streams)
         self._scheduler.submit(sequence)
         generation.open()
         return generation
@@ -48,7 +52,7 @@ class Engine:
         generation = self._generations[sequence]
         self.counters.totals.generation_tokens += 1
         if sequence.produced == 1:
-            self._count_start(sequence)
+            self._accounts.begin(sequence)
             self.counters.ttft.observe(now_ns - sequence.arrived_ns)
         else:
             self.counters.itl.observe(now_ns - generation.token_ns)
@@ -56,30 +60,20 @@ class Engine:
         if sequence.over:
             del self._generations[sequence]
             self.counters.e2e.observe(now_ns - sequence.arrived_ns)
-            self._count_end(sequence.answer.finish_reason)
-            generation.send_end()
+            self._end(sequence, sequence.answer.finish_reason, now_ns)
+            generation.send_end(self._accounts.usage(sequence))
         else:
             generation.send_token()
         return True
 
     def cancel(self, generation: Generation, at_ns: int) -> None:
         """Drops a generation whose client went away at `at_ns`; nothing if it is over."""
-        if self._generations.pop(generation.sequence, None) is not None:
-            self._scheduler.cancel(generation.sequence, at_ns)
-            self.truth.counts.aborted += 1
-            self._count_end("abort")
+        sequence = generation.sequence
+        if self._generations.pop(sequence, None) is not None:
+            self._scheduler.cancel(sequence, at_ns)
+            self._accounts.abort()
+            self._end(sequence, "abort", at_ns)
 
-    def _count_end(self, reason: str) -> None:
-        totals = self.counters.totals
-        setattr(totals, reason, getattr(totals, reason) + 1)
-
-    def _count_start(self, sequence: Sequence) -> None:
-        totals, counts = self.counters.totals, self.truth.counts
-        prompt_tokens, cached_tokens = sequence.prompt_tokens, sequence.cached_tokens
-        counts.prompt_tokens += prompt_tokens
-        counts.cached_tokens += cached_tokens
-        totals.prompt_tokens += prompt_tokens
-        totals.cached_tokens += cached_tokens
-        if self._scheduler.cache.capacity:
-            totals.cache_queries += prompt_tokens
-            totals.cache_hits += cached_tokens
+    def _end(self, sequence: Sequence, reason: str, at_ns: int) -> None:
+        if self._accounts.end(sequence, reason, at_ns):
+            self._scheduler.empty_cache()

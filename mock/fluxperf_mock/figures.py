@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-from fluxperf_mock.exposition import Counters, Sample
-from fluxperf_mock.scheduler import Load
+from fluxperf_mock.counters import Counters, Load
 from fluxperf_mock.shared import share
 from fluxperf_mock.truth import Truth
 
@@ -19,11 +18,6 @@ class Figures:
         self.truth = Truth()
         self.counters = Counters()
         self.load = share(Load)
-
-    def sample(self, cache_tokens: int) -> Sample:
-        """What it shows at /metrics, of a cache of so many tokens."""
-        load = self.load
-        return Sample(self.counters, load.running, load.waiting, load.cache_usage(cache_tokens))
 
 
 class _Orders(ctypes.Structure):
@@ -48,13 +42,20 @@ class Board:
         return self.replicas[self.own]
 
     @property
+    def busy(self) -> bool:
+        """Whether requests run or wait anywhere."""
+        return any(figures.load.running or figures.load.waiting for figures in self.replicas)
+
+    @property
     def cache_resets(self) -> int:
         """How often all caches were to be emptied; each process empties its own before its next request."""
         return self._orders.cache_resets
 
-    def reset_caches(self) -> bool:
-        """Has all caches emptied; False, and nothing done, while requests run or wait anywhere."""
-        if any(figures.load.running or figures.load.waiting for figures in self.replicas):
-            return False
+    def reset_caches(self) -> None:
+        """Has all caches emptied."""
         self._orders.cache_resets += 1
-        return True
+
+    def kept_tokens(self) -> int:
+        """How many tokens all caches hold; one that is about to be emptied holds none."""
+        loads = [figures.load for figures in self.replicas]
+        return sum(load.kept_tokens for load in loads if load.cache_resets == self.cache_resets)

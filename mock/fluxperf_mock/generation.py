@@ -16,6 +16,9 @@ from fluxperf_mock.truth import Trace
 Receipt = Callable[[int], None]
 """Called with the instant (ns) of the write that handed the last byte of what was sent to the kernel."""
 
+Cancel = Callable[[int], None]
+"""Called with the instant (ns) at which a client went away before its answer was complete."""
+
 
 class Exchange(Protocol):
     """The way back to one request's client: either `respond`, or `open_stream`, any number of `send`, `end_stream`."""
@@ -67,11 +70,10 @@ class Generation:
         if self.streams:
             self._call.exchange.send(self._newest(), partial(self._trace.token, self.sequence.due_ns))
 
-    def send_end(self) -> None:
-        """Sends the last token and the end, in one write; or the whole answer."""
+    def send_end(self, usage: Usage) -> None:
+        """Sends the last token and the end with the usage, in one write; or the whole answer."""
         sequence, call = self.sequence, self._call
         answer = sequence.answer
-        usage = Usage(sequence.prompt_tokens, sequence.produced, sequence.cached_tokens)
         if self.streams:
             ending = self._text.ending(answer.finish_reason, usage if call.request.include_usage else None)
             call.exchange.end_stream(self._newest() + ending, partial(self._trace.last_token, sequence.due_ns))

@@ -12,7 +12,7 @@ from http import HTTPStatus
 import httptools
 
 from fluxperf_mock import messages
-from fluxperf_mock.messages import MAX_BODY_BYTES, MAX_HEADER_BYTES, STREAM_FIELDS, Response
+from fluxperf_mock.messages import MAX_BODY_BYTES, MAX_HEADER_BYTES, STREAM_FIELDS, Fields, Response
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -34,17 +34,17 @@ class Request(messages.Request):
     chunked: bool = True
 
 
-def render_response(response: Response, request: Request) -> bytes:
+def render_response(response: Response, request: Request, more: Fields = ()) -> bytes:
     """The response to the request, framed by its length; to a HEAD without its body (RFC 9110, 9.3.2)."""
-    fields = _render_fields(response.fields()) + _connection(request, request.keep_alive)
+    fields = _render_fields(more) + _render_fields(response.fields()) + _connection(request, request.keep_alive)
     head = (_status_line(response.status) + fields).encode() + b"\r\n"
     return head if request.method == "HEAD" else head + response.body
 
 
-def render_stream_head(request: Request) -> bytes:
+def render_stream_head(request: Request, more: Fields = ()) -> bytes:
     """The head of an event stream in answer to the request."""
     framing = "transfer-encoding: chunked\r\n" if request.chunked else ""
-    fields = _render_fields(STREAM_FIELDS) + framing + _connection(request, stays_open(request))
+    fields = _render_fields(more) + _render_fields(STREAM_FIELDS) + framing + _connection(request, stays_open(request))
     return (_status_line(HTTPStatus.OK) + fields).encode() + b"\r\n"
 
 
@@ -151,15 +151,16 @@ class RequestReader:
         if self._parser.should_upgrade():
             return
         try:
-            path = httptools.parse_url(self._url).path or b"/"
+            url = httptools.parse_url(self._url)
         except httptools.HttpParserInvalidURLError:
             raise BadRequest(400, "the request's target is not a URL") from None
         self._closing = not self._keep_alive
         self._finished.append(
             Request(
                 self._parser.get_method().decode("latin-1"),
-                path.decode("latin-1"),
+                (url.path or b"/").decode("latin-1"),
                 b"".join(self._body),
+                (url.query or b"").decode("latin-1"),
                 self._keep_alive,
                 self._chunked,
             )

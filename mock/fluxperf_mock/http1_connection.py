@@ -9,8 +9,8 @@ from fluxperf.clock import now_ns
 from fluxperf_mock import http1
 from fluxperf_mock.api import render_error
 from fluxperf_mock.connection import Output
-from fluxperf_mock.generation import Generation, Receipt
-from fluxperf_mock.messages import Response
+from fluxperf_mock.generation import Cancel, Receipt
+from fluxperf_mock.messages import Fields, Response
 from fluxperf_mock.service import Service
 
 _MOST_PIPELINED = 64
@@ -19,21 +19,23 @@ _MOST_PIPELINED = 64
 class Http1Exchange:
     """The answer to one request, framed as HTTP/1.1 asks (a `generation.Exchange`)."""
 
-    __slots__ = ("_end", "_output", "_request")
+    __slots__ = ("_end", "_fields", "_output", "_request")
 
-    def __init__(self, request: http1.Request, output: Output, end: Callable[[bool], None]) -> None:
+    def __init__(self, request: http1.Request, fields: Fields, output: Output, end: Callable[[bool], None]) -> None:
         self._request = request
+        self._fields = fields
         self._output = output
         self._end = end
 
     def respond(self, response: Response, receipt: Receipt | None = None) -> None:
         """Sends a whole response."""
-        self._output.write(http1.render_response(response, self._request), receipt)
+        self._output.write(http1.render_response(response, self._request, self._fields), receipt)
         self._end(self._request.keep_alive)
 
     def open_stream(self, events: bytes) -> None:
         """Sends the head of an event stream, with its first events if there are any."""
-        self._output.write(http1.render_stream_head(self._request) + (self._frame(events) if events else b""))
+        head = http1.render_stream_head(self._request, self._fields)
+        self._output.write(head + (self._frame(events) if events else b""))
 
     def send(self, events: bytes, receipt: Receipt) -> None:
         """Sends further events."""
@@ -53,9 +55,9 @@ class Http1Connection:
 
     __slots__ = (
         "_advancing",
+        "_cancel",
         "_exchange",
         "_free_ns",
-        "_generation",
         "_output",
         "_queue",
         "_reader",
@@ -69,7 +71,7 @@ class Http1Connection:
         self._reader = http1.RequestReader()
         self._queue: deque[tuple[http1.Request, int]] = deque()
         self._exchange: Http1Exchange | None = None
-        self._generation: Generation | None = None
+        self._cancel: Cancel | None = None
         self._refused: http1.BadRequest | None = None
         self._free_ns = 0
         self._advancing = False
@@ -90,16 +92,16 @@ class Http1Connection:
         """Takes notice that the client is gone."""
         self._reader.close()
         self._queue.clear()
-        if self._generation is not None:
-            self._service.engine.cancel(self._generation, at_ns)
+        if self._cancel is not None:
+            self._cancel(at_ns)
 
     def _begin(self, request: http1.Request) -> Http1Exchange:
-        self._exchange = Http1Exchange(request, self._output, self._end)
+        self._exchange = Http1Exchange(request, self._service.fields, self._output, self._end)
         return self._exchange
 
     def _end(self, stays_open: bool) -> None:
         self._exchange = None
-        self._generation = None
+        self._cancel = None
         self._free_ns = now_ns()
         if stays_open:
             self._advance()
@@ -115,7 +117,7 @@ class Http1Connection:
         while self._exchange is None and self._queue:
             request, at_ns = self._queue.popleft()
             # A request that was sent ahead arrives for the server when the one before it is done.
-            self._generation = self._service.handle(request, max(at_ns, self._free_ns), self._begin(request))
+            self._cancel = self._service.handle(request, max(at_ns, self._free_ns), self._begin(request))
         self._advancing = False
         if self._exchange is None:
             self._prompt()

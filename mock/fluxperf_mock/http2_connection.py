@@ -50,6 +50,7 @@ class Upload:
     stream: Stream
     method: str
     path: str
+    query: str
     body: list[bytes] = field(default_factory=list)
     body_bytes: int = 0
 
@@ -96,13 +97,13 @@ class Http2Connection:
         self._over = True
         self._uploads.clear()
         for stream in self._streams.values():
-            self._drop_generation(stream, at_ns)
+            self._drop(stream, at_ns)
         self._streams.clear()
         self._waiting.clear()
 
     def on_end(self, stream: Stream) -> None:
         """A stream is done with."""
-        stream.generation = None  # which refers back to the stream
+        stream.cancel = None  # which refers back to the stream
         self._streams.pop(stream.number, None)
         self._uploads.pop(stream.number, None)
         self._waiting.pop(stream.number, None)
@@ -135,10 +136,11 @@ class Http2Connection:
             return
         fields = dict(event.headers)
         method = fields[b":method"].decode("latin-1")
-        path = fields.get(b":path", b"/").partition(b"?")[0].decode("latin-1")
+        path, _, query = fields.get(b":path", b"/").decode("latin-1").partition("?")
         stream.bare = method == "HEAD"
+        stream.fields = self._service.fields
         self._streams[stream.number] = stream
-        self._uploads[stream.number] = Upload(stream, method, path)
+        self._uploads[stream.number] = Upload(stream, method, path, query)
         if fields.get(b"expect", b"").lower() == b"100-continue" and event.stream_ended is None:
             stream.go_on()
 
@@ -158,13 +160,13 @@ class Http2Connection:
     def _answer(self, event: StreamEnded, at_ns: int) -> None:
         upload = self._uploads.pop(event.stream_id, None)
         if upload is not None:
-            request = Request(upload.method, upload.path, b"".join(upload.body))
-            upload.stream.generation = self._service.handle(request, at_ns, upload.stream)
+            request = Request(upload.method, upload.path, b"".join(upload.body), upload.query)
+            upload.stream.cancel = self._service.handle(request, at_ns, upload.stream)
 
     def _cancel(self, event: StreamReset, at_ns: int) -> None:
         stream = self._streams.get(event.stream_id)
         if stream is not None:
-            self._drop_generation(stream, at_ns)
+            self._drop(stream, at_ns)
             self.on_end(stream)
 
     def _flush(self, event: WindowUpdated | RemoteSettingsChanged, at_ns: int) -> None:
@@ -183,12 +185,12 @@ class Http2Connection:
 
     def _abort(self, stream: Stream, code: ErrorCodes, at_ns: int) -> None:
         stream.abort(code)
-        self._drop_generation(stream, at_ns)
+        self._drop(stream, at_ns)
         self.on_end(stream)
 
-    def _drop_generation(self, stream: Stream, at_ns: int) -> None:
-        if stream.generation is not None:
-            self._service.engine.cancel(stream.generation, at_ns)
+    def _drop(self, stream: Stream, at_ns: int) -> None:
+        if stream.cancel is not None:
+            stream.cancel(at_ns)
 
     def _finish_if_idle(self) -> None:
         if self._leaving and not self._streams:

@@ -15,8 +15,8 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 
 from fluxperf_mock.connection import Output
-from fluxperf_mock.generation import Generation, Receipt
-from fluxperf_mock.messages import STREAM_FIELDS, Response
+from fluxperf_mock.generation import Cancel, Receipt
+from fluxperf_mock.messages import STREAM_FIELDS, Fields, Response
 
 _LENGTH_BYTES = 3
 _PLAIN_DATA = b"\x00\x00"  # type DATA, no flags (RFC 9113, 6.1)
@@ -44,7 +44,8 @@ class Piece:
 class Stream:
     """One request's way back (a `generation.Exchange`).
 
-    `bare`: the request was a HEAD, its response has no body. `waiting_bytes`: what the windows have had no room for.
+    `bare`: the request was a HEAD, its response has no body. `fields` go with every response. `cancel` is for when its
+    client goes away before its end. `waiting_bytes`: what the windows have had no room for.
     """
 
     __slots__ = (
@@ -55,7 +56,8 @@ class Stream:
         "_pieces",
         "_windows",
         "bare",
-        "generation",
+        "cancel",
+        "fields",
         "number",
         "waiting_bytes",
     )
@@ -64,7 +66,8 @@ class Stream:
         self.number = number
         self.bare = False
         self.waiting_bytes = 0
-        self.generation: Generation | None = None
+        self.fields: Fields = ()
+        self.cancel: Cancel | None = None
         self._h2 = h2
         self._windows = h2.streams[number]
         self._output = output
@@ -148,7 +151,7 @@ class Stream:
         return size.to_bytes(_LENGTH_BYTES, "big") + self._frame_tail + data
 
     def _send_head(self, status: int, fields: Iterable[tuple[str, str]]) -> None:
-        self._h2.send_headers(self.number, [(":status", str(status)), *fields])
+        self._h2.send_headers(self.number, [(":status", str(status)), *self.fields, *fields])
 
     def _send_piece(self, data: bytes, receipt: Receipt | None, *, ends: bool) -> None:
         self._pieces.append(Piece(memoryview(data), receipt, ends))

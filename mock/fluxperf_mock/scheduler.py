@@ -9,7 +9,6 @@ so that a late write delays no other.
 
 from __future__ import annotations
 
-import ctypes
 import random
 from collections import deque
 from dataclasses import dataclass, field
@@ -18,10 +17,12 @@ from heapq import heappop, heappush, heapreplace
 from fluxperf.units import NS_PER_MS, NS_PER_S
 from fluxperf_mock.answers import TABLE_LENGTH, Answer, AnswerBook
 from fluxperf_mock.cache import PrefixCache
+from fluxperf_mock.counters import Load
 from fluxperf_mock.prompts import TOKEN_BYTES, chain_blocks, count_tokens
 from fluxperf_mock.settings import MockSettings
 
 _CLIP_SIGMAS = 3.0
+_WARM_UP_REQUESTS = 50  # after so many, a server that warms up has half of it behind it
 
 
 class Timing:
@@ -33,22 +34,33 @@ class Timing:
         self._factors = [1 + settings.jitter * sigma for sigma in sigmas]
         self._gaps_ns = [round(settings.decode_ms * NS_PER_MS * factor) for factor in self._factors]
         self._prefill_ns = NS_PER_S / settings.prefill_tokens_per_s
-        self.overhead_ns = round(settings.overhead_ms * NS_PER_MS)
+        self._overhead_ns = round(settings.overhead_ms * NS_PER_MS)
+        self._warm = settings.read_faults()["drift"]
 
-    def prefill_ns(self, answer: Answer, tokens: int) -> int:
-        """The time to compute `tokens` tokens of the answer's prompt."""
-        return round(tokens * self._prefill_ns * self._factors[answer.place])
+    def overhead_ns(self, number: int) -> int:
+        """The time before the prefill of the request that is the `number`th to run (from 0 on)."""
+        return round(self._overhead_ns * self._warmth(number))
+
+    def prefill_ns(self, answer: Answer, tokens: int, number: int) -> int:
+        """The time to compute `tokens` tokens of the answer's prompt, for the `number`th request to run."""
+        return round(tokens * self._prefill_ns * self._factors[answer.place] * self._warmth(number))
 
     def gap_ns(self, answer: Answer, index: int) -> int:
         """The time from the answer's token `index - 1` to its token `index`."""
         return self._gaps_ns[(answer.place + index) % TABLE_LENGTH]
+
+    def _warmth(self, number: int) -> float:
+        """What the fault `drift` leaves of the time that a request takes before its first token."""
+        warm = self._warm
+        return warm if warm == 1 else warm + (1 - warm) * 2 ** (-number / _WARM_UP_REQUESTS)
 
 
 @dataclass(slots=True, eq=False)
 class Sequence:
     """One request in the model: its prompt and answer, and how far it has come.
 
-    `due_ns` is when the newest of its `produced` tokens was due. `cached_tokens` is known once it runs.
+    `due_ns` is when the newest of its `produced` tokens was due. `cached_tokens` and `prefill_ns`, the time that the
+    rest of its prompt takes, are known once it runs.
     """
 
     number: int
@@ -59,27 +71,13 @@ class Sequence:
     running: bool = False
     over: bool = False
     cached_tokens: int = 0
+    prefill_ns: int = 0
     produced: int = 0
     due_ns: int = 0
+    prompt_tokens: int = field(init=False)
 
-    @property
-    def prompt_tokens(self) -> int:
-        """How many tokens the prompt is."""
-        return count_tokens(self.prompt)
-
-
-class Load(ctypes.Structure):
-    """How many sequences run and wait, and the tokens that those which run hold."""
-
-    running: int
-    waiting: int
-    held_tokens: int
-
-    _fields_ = tuple((name, ctypes.c_int64) for name in __annotations__)
-
-    def cache_usage(self, cache_tokens: int) -> float:
-        """The share of a cache of that size that they take, 0 to 1; what is merely kept does not count."""
-        return min(self.held_tokens / cache_tokens, 1.0) if cache_tokens else 0.0
+    def __post_init__(self) -> None:
+        self.prompt_tokens = count_tokens(self.prompt)
 
 
 class Scheduler:
@@ -96,6 +94,7 @@ class Scheduler:
         self._tokens: list[tuple[int, int, Sequence]] = []  # a heap of (due_ns, number, sequence)
         self._prefilling: Sequence | None = None
         self._free_ns = 0  # since when the first in the queue could have started
+        self._started = 0
 
     def submit(self, sequence: Sequence) -> None:
         """Puts a sequence that has arrived in the queue, or starts it."""
@@ -115,6 +114,11 @@ class Scheduler:
             sequence.over = True
             self._queue.remove(sequence)
             self.load.waiting -= 1
+
+    def empty_cache(self) -> None:
+        """Forgets all prompts and answers."""
+        self.cache.clear()
+        self.load.kept_tokens = 0
 
     def next_due_ns(self) -> int | None:
         """When the next token is due; None: nothing runs."""
@@ -158,11 +162,14 @@ class Scheduler:
         # The last token is computed in any case: the first one of the answer comes out of it.
         most_blocks = (sequence.prompt_tokens - 1) // self._block_tokens
         sequence.cached_tokens = self._block_tokens * min(self.cache.match(sequence.keys), most_blocks)
-        self.cache.store(sequence.keys)
+        self._store(sequence.keys)
         self.load.held_tokens += sequence.prompt_tokens
-        start_ns = max(sequence.arrived_ns + self._timing.overhead_ns, self._free_ns)
+        timing, number = self._timing, self._started
+        self._started += 1
+        start_ns = max(sequence.arrived_ns + timing.overhead_ns(number), self._free_ns)
         uncached_tokens = sequence.prompt_tokens - sequence.cached_tokens
-        due_ns = start_ns + self._timing.prefill_ns(sequence.answer, uncached_tokens)
+        sequence.prefill_ns = timing.prefill_ns(sequence.answer, uncached_tokens, number)
+        due_ns = start_ns + sequence.prefill_ns
         heappush(self._tokens, (due_ns, sequence.number, sequence))
 
     def _end_prefill(self, at_ns: int) -> None:
@@ -191,4 +198,8 @@ class Scheduler:
         begun = sequence.prompt[len(keys) * self._block_tokens * TOKEN_BYTES :]
         text = begun + self._book.text(sequence.answer, sequence.answer.length - 1)
         keys += chain_blocks(text, self._block_tokens, keys[-1] if keys else 0)
+        self._store(keys)
+
+    def _store(self, keys: list[int]) -> None:
         self.cache.store(keys)
+        self.load.kept_tokens = len(self.cache) * self._block_tokens

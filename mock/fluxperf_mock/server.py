@@ -17,6 +17,7 @@ import uvloop
 from fluxperf.clock import StampClock, TimerFd, now_ns
 from fluxperf.errors import RunFailed
 from fluxperf_mock.connection import Connection, Output
+from fluxperf_mock.endpoints import Origin
 from fluxperf_mock.figures import Board
 from fluxperf_mock.http1_connection import Http1Connection
 from fluxperf_mock.http2_connection import Allowance, Http2Connection
@@ -39,7 +40,7 @@ class Site:
     board: Board
     tls: ssl.SSLContext | None
     listener: socket.socket
-    started_ns: int
+    origin: Origin
 
     @property
     def url(self) -> str:
@@ -59,7 +60,7 @@ def open_site(settings: MockSettings) -> Site:
         board = Board(settings.replicas)
     except OSError as error:  # where the system promises no memory that it does not have
         raise RunFailed(f"cannot get memory for the truth: {error.strerror}; use fewer --replicas") from error
-    return Site(settings, board, tls, listen(settings.host, settings.port), now_ns())
+    return Site(settings, board, tls, listen(settings.host, settings.port), Origin(now_ns(), StampClock().offset_ns))
 
 
 class Server:
@@ -70,7 +71,7 @@ class Server:
         self._loop = loop
         self._tls = site.tls
         self._allowance = Allowance(site.settings.max_concurrent_streams)
-        self._service = Service(site.settings, site.board, site.started_ns, clock.offset_ns)
+        self._service = Service(site.settings, site.board, site.origin, self._call_later)
         self._engine = self._service.engine
         self._around = Surroundings(loop, clock, self._engine.truth, self._keep_schedule)
         self._timer = TimerFd()
@@ -112,6 +113,13 @@ class Server:
         if http2:
             return Http2Connection(output, self._service, self._allowance, self._keep_schedule)
         return Http1Connection(output, self._service)
+
+    def _call_later(self, delay_s: float, act: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            act()
+            self._keep_schedule()
+
+        return self._loop.call_later(delay_s, run).cancel
 
     def _fail(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         # A reference that went on after an error of its own might tell untruths.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from fluxperf.errors import UsageError
+from fluxperf_mock.dialects import DIALECTS, find_conflict
+from fluxperf_mock.faults import Faults, read_faults
 
 DEFAULT_MODEL = "fluxperf-mock"
 
@@ -44,7 +47,8 @@ class MockSettings:
     `jitter` is the standard deviation of prefill and decode times as a share of them. Answers are
     `tokens` long on average. `cache_tokens` of 0 turns the prefix cache off. `model` None: the server
     calls its model `DEFAULT_MODEL` and takes requests for any. `port` 0: any free one. `tls_cert` and
-    `tls_key` are files in PEM form; both, or neither.
+    `tls_key` are files in PEM form; both, or neither. `engine` is whose metrics and resets it has, one
+    of `DIALECTS`; `faults` a list as `read_faults` takes it.
     Raises UsageError if a value is out of range.
     """
 
@@ -64,6 +68,8 @@ class MockSettings:
     seed: int = 42
     tls_cert: str | None = None
     tls_key: str | None = None
+    engine: str = "vllm"
+    faults: str = ""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -72,10 +78,21 @@ class MockSettings:
                 raise UsageError(f"mock server: {field.name} {problem}")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise UsageError("mock server: TLS needs both a certificate and its key, tls_cert and tls_key")
+        conflict = find_conflict(self.engine, self.read_faults())
+        if conflict:
+            raise UsageError(f"mock server: {conflict}")
+
+    def read_faults(self) -> Faults:
+        """The faults that were asked for."""
+        return read_faults(self.faults)
 
 
 def find_problem(name: str, value: object) -> str | None:
     """Why `value` cannot be the setting `name`, as the rest of a sentence ("must be ..., not 'x'"); None: it can."""
+    if name == "engine":
+        return _find_engine_problem(value)
+    if name == "faults":
+        return _find_faults_problem(value)
     if name not in RANGES:
         empty_allowed = name in OPTIONAL and value is None
         return None if empty_allowed or (isinstance(value, str) and value) else f"must be a name, not {value!r}"
@@ -86,3 +103,21 @@ def find_problem(name: str, value: object) -> str | None:
     if right_type and low <= value <= high:  # type: ignore[operator]
         return None
     return f"must be {kind} from {low:.15g} to {high:.15g}, not {value!r}"
+
+
+def _find_engine_problem(value: object) -> str | None:
+    if value in DIALECTS:
+        return None
+    near = difflib.get_close_matches(str(value), DIALECTS, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"must be one of {', '.join(DIALECTS)}, not {value!r}{hint}"
+
+
+def _find_faults_problem(value: object) -> str | None:
+    if not isinstance(value, str):
+        return f"must be a list of faults, separated by commas, not {value!r}"
+    try:
+        read_faults(value)
+    except ValueError as error:
+        return str(error)
+    return None

@@ -3,118 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any
 
-import httptools
 import pytest
 
 from fluxperf.clock import now_ns
-from fluxperf.units import NS_PER_MS
 from fluxperf_mock import MockSettings
-from fluxperf_mock.figures import Board
-from fluxperf_mock.generation import Receipt
 from fluxperf_mock.http1_connection import Http1Connection
-from fluxperf_mock.service import Service
 from fluxperf_mock.truth import describe
-
-FOREVER = 1 << 50
-EXACT = MockSettings(prefill_tokens_per_s=1000, decode_ms=10, overhead_ms=5, jitter=0, tokens=4)
-
-
-class Sink:
-    """Takes everything at once; the write with index i is stamped i ms."""
-
-    def __init__(self) -> None:
-        self.writes: list[bytes] = []
-        self.finished = False
-
-    def write(self, data: bytes, receipt: Receipt | None = None) -> None:
-        assert not self.finished
-        if receipt is not None:
-            receipt(len(self.writes) * NS_PER_MS)
-        self.writes.append(data)
-
-    def finish(self) -> None:
-        self.finished = True
-
-
-class Reply:
-    """One response, as httptools reads it."""
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.headers: dict[bytes, bytes] = {}
-        self.body = b""
-        self.complete = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name] = value
-
-    def on_body(self, data: bytes) -> None:
-        self.body += data
-
-    def on_message_complete(self) -> None:
-        self.complete = True
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    def events(self) -> list[Any]:
-        datas = [event.removeprefix(b"data: ") for event in self.body.split(b"\n\n") if event]
-        return ["DONE" if data == b"[DONE]" else json.loads(data) for data in datas]
-
-    def content(self) -> str:
-        choices = [event["choices"][0] for event in self.events() if event != "DONE" and event["choices"]]
-        return "".join([choice["delta"].get("content", "") for choice in choices])
-
-
-class Client:
-    """A client of a service of its own."""
-
-    def __init__(self, settings: MockSettings = EXACT) -> None:
-        board = Board()
-        self.figures = board.figures
-        self.service = Service(settings, board, 0, 0)
-        self.sink = Sink()
-        self.connection = Http1Connection(self.sink, self.service)
-
-    def send(self, data: bytes, at_ns: int = 0) -> None:
-        self.connection.receive(data, at_ns)
-
-    def run(self, until_ns: int = FOREVER) -> None:
-        while self.service.engine.step(until_ns):
-            pass
-
-    def replies(self) -> Iterator[Reply]:
-        """The responses to what has been sent, each of which must be whole."""
-        left, self.sink.writes = self.sink.writes, []
-        reply = Reply()
-        parser = httptools.HttpResponseParser(reply)
-        for data in left:
-            parser.feed_data(data)
-            reply.status = parser.get_status_code()
-            if reply.complete:
-                yield reply
-                reply = Reply()
-                parser = httptools.HttpResponseParser(reply)
-
-    def ask(self, method: str, path: str, body: bytes = b"") -> Reply:
-        self.send(encode(method, path, body))
-        self.run()
-        (reply,) = self.replies()
-        return reply
-
-    def chat(self, content: str = "hello", **more: object) -> Reply:
-        return self.ask("POST", "/v1/chat/completions", chat(content, **more))
-
-
-def encode(method: str, path: str, body: bytes = b"", version: str = "1.1", headers: str = "") -> bytes:
-    return f"{method} {path} HTTP/{version}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body
-
-
-def chat(content: str = "hello", **more: object) -> bytes:
-    return json.dumps({"messages": [{"role": "user", "content": content}], **more}).encode()
+from tests.mock.client import Client, Sink, chat, encode
 
 
 def test_a_stream_in_its_order() -> None:

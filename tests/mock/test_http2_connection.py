@@ -30,11 +30,13 @@ from hypothesis import strategies as st
 
 from fluxperf.units import NS_PER_MS
 from fluxperf_mock import MockSettings
+from fluxperf_mock.endpoints import Origin
 from fluxperf_mock.figures import Board
 from fluxperf_mock.generation import Receipt
 from fluxperf_mock.http2_connection import Allowance, Http2Connection
 from fluxperf_mock.service import Service
 from fluxperf_mock.truth import describe
+from tests.mock.client import Timer
 
 FOREVER = 1 << 50
 EXACT = MockSettings(prefill_tokens_per_s=1000, decode_ms=10, overhead_ms=5, jitter=0, tokens=4)
@@ -85,7 +87,8 @@ class Client:
     """A client of a service of its own. With `grants`, it gives back the windows of what it has read."""
 
     def __init__(self, settings: MockSettings = EXACT, allowance: Allowance = AMPLE, window: int = 0) -> None:
-        self.service = Service(settings, Board(), 0, 0)
+        self.timer = Timer()
+        self.service = Service(settings, Board(), Origin(0, 0), self.timer)
         self.figures = self.service.engine.truth.counts
         self.breaths = 0
         self.sink = Sink()
@@ -255,6 +258,45 @@ def test_every_endpoint_answers() -> None:
     wrong = client.ask("GET", "/v1/chat/completions")
     assert (wrong.status, wrong.headers[b"allow"]) == (405, b"POST")
     assert client.ask("POST", "/v1/chat/completions", b"{").status == 400
+
+
+def test_a_query_is_not_part_of_the_path() -> None:
+    client = Client(MockSettings(engine="llamacpp", max_num_seqs=2))
+    erased = client.ask("POST", "/slots/1?action=erase")
+    assert (erased.status, erased.json()) == (200, {"id_slot": 1, "n_erased": 0})
+    assert client.ask("POST", "/slots/1").status == 400
+
+
+def test_every_response_names_a_server_that_does_so() -> None:
+    client = Client(MockSettings(engine="llamacpp"))
+    stream = client.replies[client.stream(max_tokens=1)]
+    client.run()
+    assert stream.headers[b"server"] == client.ask("GET", "/nowhere").headers[b"server"] == b"llama.cpp"
+
+
+def test_a_page_that_is_kept_back_holds_up_no_other_stream() -> None:
+    client = Client(MockSettings(faults="slow-metrics=3"))
+    page = client.send("GET", "/metrics")
+    client.run()
+    assert client.ask("GET", "/health").status == 200
+    assert not client.replies[page].ended
+    ((delay_s, act),) = client.timer.kept
+    act()
+    client.exchange()
+    assert (delay_s, client.replies[page].ended) == (3, True)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_page_that_nobody_waits_for_is_not_sent(lost: bool) -> None:
+    client = Client(MockSettings(faults="slow-metrics=3"))
+    page = client.send("GET", "/metrics")
+    client.exchange()
+    if lost:
+        client.connection.lose(0)
+    else:
+        client.h2.reset_stream(page)
+        client.exchange()
+    assert client.timer.kept == []
 
 
 def test_a_head_has_no_body() -> None:

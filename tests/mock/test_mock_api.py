@@ -156,6 +156,11 @@ def test_a_completion_stream_has_texts_and_no_role() -> None:
     assert done == "DONE"
 
 
+def test_a_usage_may_have_no_details() -> None:
+    usage = Usage(prompt_tokens=10, completion_tokens=3, cached_tokens=None)
+    assert json.loads(usage.render()) == {"prompt_tokens": 10, "total_tokens": 13, "completion_tokens": 3}
+
+
 def test_an_answer_in_one_piece() -> None:
     chat = json.loads(render_whole(CHAT, IDENTITY, b"yes no ", "stop", USAGE))
     assert chat["object"] == "chat.completion"

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from fluxperf_mock import MockSettings
-from fluxperf_mock.cli import USAGE, main, parse_settings
+from fluxperf_mock.cli import HELP, USAGE, main, parse_settings
+from fluxperf_mock.dialects import DIALECTS
+from fluxperf_mock.faults import FAULTS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,10 +39,13 @@ def test_every_option_sets_its_field() -> None:
         replicas=2,
         tls_cert="c.pem",
         tls_key="k.pem",
+        engine="sglang",
+        faults="drift=0.4,reset-lies",
     )
     argv = "--host ::1 --port=0 --prefill-tokens-per-s 1e6 --decode-ms .5 --jitter 0 --overhead-ms 0 --cache-tokens 0"
     argv += " --block-tokens 32 --max-num-seqs=3 --tokens 7 --model tiny --seed 1"
     argv += " --max-concurrent-streams 5 --replicas=2 --tls-cert c.pem --tls-key k.pem"
+    argv += " --engine sglang --faults=drift=0.4,reset-lies"
     assert parse_settings(argv.split()) == given
 
 
@@ -63,8 +68,13 @@ def test_every_option_sets_its_field() -> None:
         ("-p 5", "there is no option -p"),
         ("8001", "'8001' is no option"),
         ("-- 8001", "there is no option --"),
-        ("--engine vllm", "--engine is promised, but not yet built"),
-        ("--faults=none", "not yet"),
+        ("--engine vlm", "--engine must be one of vllm, sglang, llamacpp, lmcache, trtllm, none, not 'vlm'; did you"),
+        ("--faults reset-lie", "--faults names 'reset-lie', which is no fault; did you mean reset-lies?"),
+        (
+            "--faults=drift=2",
+            "--faults gives a value to drift that cannot be: it must be a number from 0 to 1, not '2'",
+        ),
+        ("--engine sglang --faults preempt", "the fault preempt cannot be seen at engine sglang"),
         ("--replicas 0", "--replicas must be a whole number from 1 to 256, not 0"),
         ("--max-concurrent-streams 0", "--max-concurrent-streams must be a whole number from 1"),
         ("--tls-cert c.pem", "--tls-cert needs --tls-key beside it"),
@@ -89,11 +99,28 @@ def test_wrong_usage_ends_with_2_and_says_why(argv: str, message: str, capsys: p
 
 def test_help_shows_every_default_and_nothing_that_is_not_built(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
-    assert capsys.readouterr().out == USAGE
-    assert "--engine" not in USAGE
+    assert capsys.readouterr().out == HELP
+    assert all(name in USAGE for name in DIALECTS)
+    assert all(f"{fault.text}\n" in HELP for fault in FAULTS.values())
+    assert "not yet" not in HELP
     assert "Usage: fluxperf mock [options]" in USAGE
     shown = re.findall(r"\[default: (.+)\]", USAGE)
-    assert shown == ["127.0.0.1", "8001", "8000", "10", "0.05", "10", "400000", "16", "64", "128", "128", "42", "1"]
+    assert shown == [
+        "127.0.0.1",
+        "8001",
+        "8000",
+        "10",
+        "0.05",
+        "10",
+        "400000",
+        "16",
+        "64",
+        "128",
+        "128",
+        "42",
+        "1",
+        "vllm",
+    ]
 
 
 def test_a_port_in_use_ends_with_3(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,12 +17,12 @@ from fluxperf_mock.http1 import (
 )
 from fluxperf_mock.messages import MAX_BODY_BYTES, MAX_HEADER_BYTES, Response
 
-POST = b"POST /v1/x?y=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
+POST = b"POST /v1/x?y=1&z HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"
 ABSOLUTE = b"GET http://h:1/b HTTP/1.1\r\nHost: h:1\r\n\r\n"
 STREAM = POST + CHUNKED + ABSOLUTE + b"HEAD / HTTP/1.0\r\n\r\n"
 REQUESTS = [
-    Request("POST", "/v1/x", b"hello"),
+    Request("POST", "/v1/x", b"hello", query="y=1&z"),
     Request("POST", "/a", b"hello"),
     Request("GET", "/b"),
     Request("HEAD", "/", b"", keep_alive=False, chunked=False),

@@ -156,6 +156,17 @@ def test_a_client_that_reads_slowly_holds_up_nobody_and_loses_nothing(serve: Cal
         assert (truth["finished"], truth["tokens"]) == (2, 40_003)
 
 
+def test_a_page_that_is_kept_back_comes_and_holds_up_nobody(serve: Callable[..., int]) -> None:
+    port = serve("--faults", "slow-metrics=0.05")
+    with closing(connect(port)) as slow, closing(connect(port)) as gone, closing(connect(port)) as other:
+        for client in (slow, gone):
+            client.request("GET", "/metrics")
+        gone.close()
+        assert ask(other, "GET", "/truth")["faults"] == ["slow-metrics=0.05"]
+        assert b"vllm:num_requests_running" in slow.getresponse().read()
+        assert ask(other, "GET", "/truth")["engine"] == "vllm"
+
+
 def test_many_connections_at_once(client: http.client.HTTPConnection, quick_port: int) -> None:
     clients = [connect(quick_port) for _ in range(200)]
     for index, each in enumerate(clients):

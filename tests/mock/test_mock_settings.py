@@ -36,12 +36,35 @@ def test_the_defaults_are_valid() -> None:
         ("replicas", 0),
         ("max_concurrent_streams", 0),
         ("tls_cert", ""),
+        ("engine", "ollama"),
+        ("engine", None),
+        ("faults", ["drift"]),
     ],
 )
 def test_a_value_out_of_range_is_an_error_that_names_it(name: str, value: object) -> None:
     given: dict[str, Any] = {name: value}
     with pytest.raises(UsageError, match=f"mock server: {name} must be"):
         MockSettings(**given)
+
+
+def test_a_fault_that_is_not_known_is_an_error_that_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match="mock server: faults names 'dirft', which is no fault; did you mean drift"):
+        MockSettings(faults="dirft")
+
+
+@pytest.mark.parametrize(
+    ("engine", "faults"),
+    [
+        ("trtllm", "reset-lies"),
+        ("none", "reset-fails"),
+        ("none", "metrics-500"),
+        ("none", "hidden-cache"),
+        ("llamacpp", "drift,preempt"),
+    ],
+)
+def test_a_fault_that_the_engine_cannot_show_is_an_error(engine: str, faults: str) -> None:
+    with pytest.raises(UsageError, match=f"mock server: the fault .* cannot be seen at engine {engine}, which has no"):
+        MockSettings(engine=engine, faults=faults)
 
 
 def test_a_whole_number_serves_where_any_number_does() -> None:

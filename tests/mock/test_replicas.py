@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.mock.conftest import ENVIRONMENT
+from tests.mock.samples import read
 
 QUICK = ("--decode-ms", "0", "--overhead-ms", "0", "--prefill-tokens-per-s", "1e9")
 
@@ -83,6 +84,32 @@ def test_a_reset_is_of_all(serve: Callable[..., int]) -> None:
     ask(port, "GET", "/reset")
     assert json.loads(ask(port, "GET", "/truth"))["requests"] == 0
     assert cached(port) == 96
+
+
+def test_an_engine_without_a_label_for_it_shows_the_sum(serve: Callable[..., int]) -> None:
+    port = serve("--replicas", "2", "--engine", "sglang", *QUICK)
+    assert [cached(port) for _ in range(4)] == [0, 0, 96, 96]
+    for _ in range(2):
+        samples = read(ask(port, "GET", "/metrics").decode())
+        assert samples['sglang:prompt_tokens_total{model_name="fluxperf-mock"}'] == 400
+        assert samples['sglang:cached_tokens_total{model_name="fluxperf-mock",cache_source="device"}'] == 192
+    ask(port, "POST", "/flush_cache")
+    assert [cached(port) for _ in range(2)] == [0, 0]
+
+
+def test_a_slot_erased_is_all_that_any_holds(serve: Callable[..., int]) -> None:
+    port = serve("--replicas", "2", "--engine", "llamacpp", *QUICK)
+    assert [cached(port) for _ in range(3)] == [0, 0, 96]
+    erased = [json.loads(ask(port, "POST", "/slots/1?action=erase")) for _ in range(3)]
+    assert erased == [{"id_slot": 1, "n_erased": tokens} for tokens in (192, 0, 0)]
+    assert [cached(port) for _ in range(2)] == [0, 0]
+
+
+def test_all_of_them_started_at_one_time(serve: Callable[..., int], tmp_path: Path) -> None:
+    port = serve("--replicas", "2", *QUICK)
+    starts = {read(ask(port, "GET", "/metrics").decode())["process_start_time_seconds"] for _ in range(6)}
+    assert len(starts) == 1
+    assert starts.pop() == pytest.approx(tmp_path.stat().st_mtime, abs=3600)
 
 
 def test_no_cache_is_reset_while_a_request_runs_anywhere(serve: Callable[..., int]) -> None:

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from fluxperf.units import NS_PER_MS, NS_PER_S
 from fluxperf_mock import MockSettings
 from fluxperf_mock.answers import Answer, AnswerBook
-from fluxperf_mock.scheduler import Load, Scheduler, Sequence, Timing
+from fluxperf_mock.counters import Load
+from fluxperf_mock.scheduler import Scheduler, Sequence, Timing
 
 # One token of a prompt takes 1 ms, a token of an answer 10 ms, and a request 5 ms before all else.
 EXACT = MockSettings(
@@ -183,6 +184,31 @@ def test_jitter_is_clipped_repeatable_and_centred() -> None:
     assert all(7 <= gap <= 13 for gap in gaps)
     assert 9.9 < sum(gaps) / len(gaps) < 10.1
     assert len(set(gaps)) > 4000
+
+
+def test_a_server_that_warms_up_takes_ever_less_before_the_first_token() -> None:
+    scheduler = make_scheduler(
+        MockSettings(
+            prefill_tokens_per_s=1000, overhead_ms=5, jitter=0, cache_tokens=0, max_num_seqs=1, faults="drift=0.2"
+        )
+    )
+    waits_ms = []
+    for number in range(101):
+        sequence = make_sequence(number, number * 1000, prompt_of(20, "a"), length=1)
+        scheduler.submit(sequence)
+        run(scheduler)
+        waits_ms.append(sequence.due_ns / NS_PER_MS - number * 1000)
+    assert (waits_ms[0], waits_ms[50], waits_ms[100]) == (25, 15, 10)  # 25 * (0.2 + 0.8 / 2), 25 * (0.2 + 0.8 / 4)
+    assert waits_ms == sorted(waits_ms, reverse=True)
+
+
+def test_what_the_cache_keeps_is_told() -> None:
+    scheduler = make_scheduler()
+    scheduler.submit(make_sequence(1, 0, prompt_of(20, "a"), length=3))
+    run(scheduler)
+    assert scheduler.load.kept_tokens == 22  # the last token of an answer is never computed
+    scheduler.empty_cache()
+    assert (scheduler.load.kept_tokens, len(scheduler.cache)) == (0, 0)
 
 
 requests = st.lists(
