@@ -150,6 +150,7 @@ class Sample:
     load: Load
     cache_tokens: int
     started_s: float
+    block_tokens: int = 16
 
 
 def merge_samples(samples: Sequence[Sample]) -> Sample:
@@ -161,7 +162,7 @@ def merge_samples(samples: Sequence[Sample]) -> Sample:
         counters.add(sample.counters)
         _add(load, sample.load)
     cache_tokens = sum(sample.cache_tokens for sample in samples)
-    return Sample(counters, load, cache_tokens, max(sample.started_s for sample in samples))
+    return Sample(counters, load, cache_tokens, max(sample.started_s for sample in samples), samples[0].block_tokens)
 
 
 def _add(ours: ctypes.Structure, theirs: ctypes.Structure) -> None:

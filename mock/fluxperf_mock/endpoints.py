@@ -106,7 +106,9 @@ class Endpoints:
             # A whole second later at least, so that it shows where whole seconds are told.
             started_ns = max(figures.counters.restarted_ns, started_ns + NS_PER_S)
         started_s = round(self._origin.unix_s(started_ns), 2)
-        return Sample(figures.counters, figures.load, self._settings.cache_tokens, started_s)
+        return Sample(
+            figures.counters, figures.load, self._settings.cache_tokens, started_s, self._settings.block_tokens
+        )
 
     def _reset_cache(self, request: Request) -> Response:
         reset = self._dialect.reset

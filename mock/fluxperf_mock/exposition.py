@@ -22,6 +22,7 @@ _ENGINE = "{engine}"
 class Metric:
     """A row of a table: the name without its group's prefix, what is shown, and a label that others do not have.
 
+    That is a template of `{blocks}` and `{block_tokens}`, the size of the cache.
     Rows of one name follow each other, and are one family.
     """
 
@@ -66,7 +67,8 @@ def _lines(group: Group, samples: Sequence[tuple[str, Sample]]) -> Iterator[str]
             yield f"# TYPE {name} {metric.kind}"
         for labels, sample in samples:
             value = metric.read(sample)
-            labels = _join(labels, metric.label)
+            blocks = sample.cache_tokens // sample.block_tokens
+            labels = _join(labels, metric.label.format(blocks=blocks, block_tokens=sample.block_tokens))
             if isinstance(value, Buckets):
                 yield from _histogram(name, value, labels)
             else:

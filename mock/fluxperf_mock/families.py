@@ -13,6 +13,8 @@ from fluxperf_mock.exposition import Group, Metric
 _MODEL_BYTES = 16_000_000_000
 _TOKEN_BYTES = 2 * 32 * 8 * 128 * 2
 
+_CACHE_SIZE = 'block_size="{block_tokens}",num_gpu_blocks="{blocks}"'
+
 _RUNNING = attrgetter("load.running")
 _WAITING = attrgetter("load.waiting")
 _TTFT = attrgetter("counters.ttft")
@@ -26,6 +28,10 @@ def _total(name: str) -> Callable[[Sample], float | Buckets]:
 
 def _nothing(_: Sample) -> float:
     return 0
+
+
+def _one(_: Sample) -> float:
+    return 1
 
 
 def _ratio(part: float, whole: float, otherwise: float = 0.0) -> float:
@@ -119,6 +125,7 @@ def _vllm(own_hits: Callable[[Sample], float | Buckets], *external: Callable[[Sa
         (
             Metric("num_requests_running", "gauge", "Number of requests in model execution.", _RUNNING),
             Metric("num_requests_waiting", "gauge", "Number of requests waiting to be processed.", _WAITING),
+            Metric("cache_config_info", "gauge", "Size of the KV cache, in its labels.", _one, _CACHE_SIZE),
             Metric("kv_cache_usage_perc", "gauge", "Share of the KV cache that running requests use.", _cache_usage),
             Metric("num_preemptions_total", "counter", "Requests that were preempted.", _total("preemptions")),
             Metric("prefix_cache_queries_total", "counter", "Prompt tokens looked up.", _total("cache_queries")),
@@ -158,6 +165,7 @@ SGLANG = Group(
     (
         Metric("num_running_reqs", "gauge", "Number of running requests.", _RUNNING),
         Metric("num_queue_reqs", "gauge", "Number of requests in the queue.", _WAITING),
+        Metric("max_total_num_tokens", "gauge", "Tokens that the KV cache holds.", attrgetter("cache_tokens")),
         Metric("token_usage", "gauge", "Share of the KV cache that running requests use.", _cache_usage),
         Metric("cache_hit_rate", "gauge", "Hit rate of the last prefill batch.", _last_hit_ratio),
         Metric("prompt_tokens_total", "counter", "Prompt tokens, cached ones included.", _total("prompt_tokens")),
