@@ -86,7 +86,7 @@ class Cut:
         if event == "connection.connect_tcp.complete":
             with self._lock:
                 # A duplicate, since TLS takes the connection away from the socket that it wraps.
-                self._socket = info["return_value"].get_extra_info("socket")
+                self._socket = info["return_value"].get_extra_info("socket").dup()
                 if self.made:
                     self._shut()
 
@@ -165,7 +165,7 @@ def _client(access: Access, timeout_s: float) -> httpx.Client:
 
 
 def _late(timeout_s: float) -> str:
-    return f"gave no whole answer within {timeout_s:g} s"
+    return f"gave no whole answer within {timeout_s:.3g} s"
 
 
 @functools.cache

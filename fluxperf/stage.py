@@ -93,7 +93,7 @@ class Stage:
         files = RoundFiles(self._output.spool, f"concurrency_{level.concurrency}_round_{plan.round}")
         # What takes a while is done before there are reports to be held.
         remarks = tuple(notes(self._plan, level, plan))
-        prompts = self._plan.preparation.texts[plan.edition].measure(level.sample)
+        prompts = self._plan.preparation.measure_texts(plan.edition, level.sample)
         orders = self._orders(level, plan, files)
         self._shared.tickets.lay_out(self._plan.preparation.tickets(plan.edition, plan.order))
         self._shared.board.clear()
@@ -107,6 +107,9 @@ class Stage:
         )
         try:
             gathered = team.run_round(orders, watch)
+        except BaseException:
+            self._lookout.give_up()
+            raise
         finally:
             progress.end()
         tally = self._merge(gathered, files, orders)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # What each part of FluxPerf may import of FluxPerf, besides itself and the version. A new module needs a row.
 BOTTOM = {"units", "errors", "files", "masking", "mapped"}
 VALUES = BOTTOM | {"model", "metrics"}
-MIDDLE = VALUES | {"clock", "spool", "api", "plan", "tally"}
+MIDDLE = VALUES | {"clock", "fetch", "spool", "api", "plan", "tally"}
 SIDES = {"analysis", "report", "watch", "fluxperf_mock"}
 LAYERS = {
     "__init__": set[str](),
@@ -24,6 +24,7 @@ LAYERS = {
     "mapped": {"units", "errors"},
     "spool": BOTTOM,
     "clock": BOTTOM,
+    "fetch": BOTTOM | {"clock"},
     "model": BOTTOM,
     "api": BOTTOM | {"model"},
     "metrics": BOTTOM | {"model"},
@@ -31,17 +32,18 @@ LAYERS = {
     "tally": VALUES,
     "analysis": VALUES | {"tally"},
     "report": VALUES,
-    "watch": BOTTOM | {"model", "clock"},
+    "watch": BOTTOM | {"model", "clock", "fetch"},
     "fluxperf_mock": BOTTOM | {"clock"},
     "engine": MIDDLE,
     "launch": MIDDLE | {"engine"},
     "output": VALUES | {"report"},
     "site": MIDDLE | {"watch", "engine"},
-    "stage": MIDDLE | SIDES | {"engine", "launch", "output", "site"},
+    "particulars": MIDDLE | {"engine", "site"},
+    "stage": MIDDLE | SIDES | {"engine", "launch", "output", "particulars", "site"},
     "provenance": MIDDLE | {"site"},
     "ledger": MIDDLE | SIDES | {"output", "provenance"},
     "calibrate": BOTTOM | {"launch"},
-    "runner": MIDDLE | SIDES | {"calibrate", "engine", "launch", "ledger", "output", "provenance", "site", "stage"},
+    "runner": MIDDLE | SIDES | {"calibrate", "engine", "launch", "ledger", "output", "particulars", "provenance", "site", "stage"},
     "usage": set[str](),
     "cli": MIDDLE | SIDES | {"calibrate", "runner", "usage"},
     "__main__": {"cli"},
@@ -49,7 +51,7 @@ LAYERS = {
 PURE = {"api", "model", "metrics", "plan", "tally", "analysis", "report"}
 ASYNCHRONOUS = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
 # Where the libraries that do IO may be used; the launcher runs the engine's event loop in each worker.
-IO_LIBRARIES = {"trio": {"engine", "launch"}, "httpx": {"engine"}, "h2": {"engine", "fluxperf_mock"}}
+IO_LIBRARIES = {"trio": {"engine", "launch"}, "httpx": {"engine", "fetch"}, "h2": {"engine", "fluxperf_mock"}}
 
 
 def imports(tree: ast.AST) -> Iterator[str]:

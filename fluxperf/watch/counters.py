@@ -12,7 +12,7 @@ from fluxperf.watch.engines import Engine
 from fluxperf.watch.readings import Identity, Pages, counter_values, subtract, values_of
 
 # How long a server may take to become quiet, and how often it is looked at meanwhile: counters follow a response by a
-# turn of the server's loop.
+# turn of the server's loop, some by a second.
 QUIET_TIMEOUT_S = 2.0
 QUIET_POLL_S = 0.05
 
@@ -45,29 +45,31 @@ class CounterWatch:
         return subtract(self.identity, self._before, after)
 
     def _quiet(self, engine: Engine, prompt_tokens: int | None) -> Pages:
-        """The first reading after which nothing changes; of a server that others keep busy, the first that has all."""
+        """The first reading after which nothing changes, and nothing is missing that the round has sent.
+
+        Of a server that others keep busy it is the first that has all; of one that never has all, the last.
+        """
         deadline_ns = self._clock() + s_to_ns(QUIET_TIMEOUT_S)
         complete: Pages | None = None
         last = self._read()
         while last.scrape is not None and self._clock() < deadline_ns:
-            if complete is None and self._has(last, prompt_tokens):
+            has_all = self._has_all(last, prompt_tokens)
+            if has_all and complete is None:
                 complete = last
             self._pause(QUIET_POLL_S)
             reading = self._read()
             if reading.scrape is None:  # says less than what there was
                 break
-            if not _busy(engine, reading) and _counts(engine, last) == _counts(engine, reading):
+            changes = _busy(engine, reading) or _counts(engine, last) != _counts(engine, reading)
+            if not changes and has_all is not False:
                 return last
             last = reading
         return complete or last
 
-    def _has(self, pages: Pages, prompt_tokens: int | None) -> bool:
-        """Whether the round's prompts are counted in it."""
-        if prompt_tokens is None:
-            return False
-        counts = subtract(self.identity, self._before, pages)
-        counted = counts.queries if counts.prompt_tokens is None else counts.prompt_tokens
-        return counted is not None and counted >= prompt_tokens
+    def _has_all(self, pages: Pages, prompt_tokens: int | None) -> bool | None:
+        """Whether the round's prompts are counted in it; None: nobody knows."""
+        counted = subtract(self.identity, self._before, pages).prompt_tokens
+        return None if prompt_tokens is None or counted is None else counted >= prompt_tokens
 
 
 def _busy(engine: Engine, pages: Pages) -> bool:

@@ -13,11 +13,25 @@ METRICS_PAGE = "/metrics"
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Names of counters whose sums are what hit and what was looked up, in tokens or blocks."""
+    """Names of counters whose sums are what hit and what was looked up, in tokens or blocks.
+
+    `hits_born_late`: a page has the hits only once there was one, so where they are missing there was none.
+    """
 
     hits: tuple[str, ...]
     queries: tuple[str, ...]
     unit: str = "tokens"
+    hits_born_late: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that it goes by."""
+        return (*self.hits, *self.queries)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Those that a page must have."""
+        return self.queries if self.hits_born_late else self.names
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,17 @@ class Engine:
     capacity: str | None = None
     page: str = METRICS_PAGE
     hint: str = ""
+
+    @property
+    def counters(self) -> frozenset[str]:
+        """All counters that are read of it, without `_total`."""
+        counted = (name for counted in self.counted for name in counted.names)
+        return frozenset((*counted, *self.prompt_tokens, *([self.preemptions] if self.preemptions else [])))
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        """All metrics that are read of it, without `_total`."""
+        return self.counters.union(self.busy, [self.capacity] if self.capacity else [])
 
 
 _VLLM_BUSY = ("vllm:num_requests_running", "vllm:num_requests_waiting")
@@ -82,7 +107,7 @@ ENGINES: dict[str, Engine] = {
             "sglang",
             "SGLang",
             "sglang:",
-            (Counted(("sglang:cached_tokens",), ("sglang:prompt_tokens",)),),
+            (Counted(("sglang:cached_tokens",), ("sglang:prompt_tokens",), hits_born_late=True),),
             prompt_tokens=("sglang:prompt_tokens",),
             busy=("sglang:num_running_reqs", "sglang:num_queue_reqs"),
             capacity="sglang:max_total_num_tokens",
@@ -109,6 +134,8 @@ ENGINES: dict[str, Engine] = {
                     unit="blocks",
                 ),
             ),
+            prompt_tokens=("trtllm_prompt_tokens",),
+            busy=("trtllm_num_requests_running", "trtllm_num_requests_waiting"),
             page="/prometheus/metrics",
             hint="start it with return_perf_metrics on",
         ),
@@ -116,15 +143,8 @@ ENGINES: dict[str, Engine] = {
 }
 
 
-def names_of(engine: Engine) -> frozenset[str]:
-    """All metrics that are read of it, without `_total`."""
-    counters = {name for counted in engine.counted for name in (*counted.hits, *counted.queries)}
-    single = (engine.preemptions, engine.capacity)
-    return frozenset({*counters, *engine.prompt_tokens, *engine.busy, *(name for name in single if name)})
-
-
 START_TIME = "process_start_time_seconds"
-READ = frozenset().union(*map(names_of, ENGINES.values())) | {START_TIME}
+READ = frozenset({START_TIME}).union(*(engine.metrics for engine in ENGINES.values()))
 
 
 def is_read(name: str) -> bool:

@@ -92,8 +92,8 @@ def parse(text: str, taken_ns: int, wanted: Callable[[str], bool] | None = None)
             for sample in family.samples
             if wanted is None or wanted(sample.name)
         )
-    except (IndexError, OverflowError) as error:  # which the parser lets through for some lines
-        raise ValueError(f"no sample: {error}") from error
+    except (ValueError, IndexError, OverflowError) as error:  # the parser lets the last two through for some lines
+        raise ValueError(f"no page of metrics: {error}") from error
     kinds = {name: kind for name, kind in types if kind not in _NO_TYPES and (wanted is None or wanted(name))}
     return Scrape(taken_ns, samples, kinds)
 

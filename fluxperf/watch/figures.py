@@ -73,7 +73,7 @@ def _gauge(found: Found, series: Sequence[Series], window: Window) -> Figures | 
     if not samples:
         edges = [_edges(one.points, window) for one in series]
         samples = _means(edges)
-        notes.append("no sample fell into the round: these are the last before it and the first after it")
+        notes.append("no sample fell into the round: shown are the nearest before and after it")
     if not samples:
         return Unavailable(found.no_before)
     values = sorted(samples)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fluxperf.fetch import Access, Answer, fetch
+from fluxperf.masking import mask_url
 from fluxperf.model.cache import Reading
 from fluxperf.watch.engines import ENGINES, METRICS_PAGE, Engine, is_read
 from fluxperf.watch.exposition import parse
@@ -21,6 +22,8 @@ _STARTED_HEADER = "process-start-time-unix"  # llama.cpp
 _SGLANG_PAGES = ("/get_server_info", "/server_info")
 _STREAM = "text/event-stream"
 _BROKEN = (500, 502, 503, 504)
+_NO_SUCH_PAGE = (404, 405, 410, 501)
+_LONGEST_VERSION = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,11 @@ def read_page(page: Page) -> tuple[Pages, Answer]:
     """One page, as far as it is of interest here, and the answer that it came in."""
     answer = fetch(page.url, page.access, timeout_s=TIMEOUT_S)
     if not answer.ok:
-        return Pages(None, f"{_path(page.url)} {answer.trouble}"), answer
+        return Pages(None, f"{mask_url(page.url)} {answer.trouble}"), answer
     try:
         scrape = parse(answer.text, answer.came_ns, is_read)
     except ValueError:
-        return Pages(None, f"{_path(page.url)} is no page of Prometheus metrics"), answer
+        return Pages(None, f"{mask_url(page.url)} is no page of Prometheus metrics"), answer
     return Pages(scrape, started=started_at(scrape, answer.headers.get(_STARTED_HEADER))), answer
 
 
@@ -62,77 +65,99 @@ def identify(wanted: str, base: str, access: Access, further: Sequence[Page] = (
     """
     if wanted == "none":
         return Known(Identity(None, note="nobody asked the server for its counters (--engine none)"), ())
-    looks = [_look(page) for page in further]
-    for path in dict.fromkeys(engine.page for engine in ENGINES.values()):
-        looks.append(_look(Page(base + path, access)))
-        # A server that streams an answer to everything is not asked any further.
-        if looks[-1].engine is not None or looks[-1].answer.headers.get("content-type", "").startswith(_STREAM):
-            break
-    engine = ENGINES[wanted] if wanted != "auto" else _first([look.engine for look in looks])
-    own = [look for look in looks[len(further) :] if look.engine is not None]
-    theirs = {look.engine for look in own}
-    pages = [look.page for look in looks[: len(further)] if look.engine is not None and look.engine not in theirs]
-    pages += [look.page for look in own]
+    beside = [_look(page) for page in further]
+    own = _look_around(base, access)
+    seen = {engine.name for look in (*beside, *own) for engine in look.engines}
+    engine = next((one for one in ENGINES.values() if one.name in seen), None) if wanted == "auto" else ENGINES[wanted]
     if engine is None:
-        return Known(_by_other_signs(base, access, looks), ())
-    version = read_version(base, access)
-    if not pages:
-        return Known(Identity(engine, version, _why_none(engine, looks)), (Page(base + engine.page, access),))
-    found = [look.engine for look in looks if look.engine is not None]
-    note = None
-    if engine not in found:
-        note = f"--engine {engine.name} was given, but the page has the counters of {found[0].label}"
-    return Known(Identity(engine, version, note), tuple(pages))
+        return Known(_by_other_signs(base, access, own, beside), ())
+    version = read_version(base, access) if own[-1].goes_on else None
+    if not seen:
+        note, reading = _why_none(engine, own, beside)
+        return Known(Identity(engine, version, note, reading), (Page(base + engine.page, access),))
+    others = " and ".join(one.label for one in ENGINES.values() if one.name in seen)
+    no_match = f"--engine {wanted} was given, but the server has the counters of {others}"
+    return Known(Identity(engine, version, None if engine.name in seen else no_match), _pages(own, beside))
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A page as it was found."""
+    """A page as it was found, and the engines whose metrics are on it."""
 
     page: Page
     pages: Pages
     answer: Answer
-    engine: Engine | None
+    engines: tuple[Engine, ...]
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the server is worth a further question: not if nothing comes, or a stream for whatever is asked."""
+        return self.answer.status is not None and not self.answer.headers.get("content-type", "").startswith(_STREAM)
+
+    def is_unread(self, engine: Engine | None) -> bool:
+        """Whether there should be counters that could not be read, on a server of that engine (None: nobody knows)."""
+        if self.pages.scrape is not None:
+            return False
+        status = self.answer.status
+        return status is None or status in _BROKEN if engine is None else status not in _NO_SUCH_PAGE
 
 
 def _look(page: Page) -> _Look:
     pages, answer = read_page(page)
-    return _Look(page, pages, answer, None if pages.scrape is None else recognise(pages.scrape))
+    return _Look(page, pages, answer, () if pages.scrape is None else recognise(pages.scrape))
 
 
-def _first(engines: Sequence[Engine | None]) -> Engine | None:
-    """The one that is first in the table."""
-    return next((engine for engine in ENGINES.values() if engine in engines), None)
+def _look_around(base: str, access: Access) -> list[_Look]:
+    """The places where engines have their pages, up to the first that one is found at."""
+    looks: list[_Look] = []
+    for path in dict.fromkeys(engine.page for engine in ENGINES.values()):
+        looks.append(_look(Page(base + path, access)))
+        if looks[-1].engines or not looks[-1].goes_on:
+            break
+    return looks
 
 
-def _by_other_signs(base: str, access: Access, looks: Sequence[_Look]) -> Identity:
+def _pages(own: Sequence[_Look], beside: Sequence[_Look]) -> tuple[Page, ...]:
+    """The pages with counters; of those beside the server's own, the ones that add an engine to it."""
+    there = {engine.name for look in own for engine in look.engines}
+    adding = [look.page for look in beside if any(engine.name not in there for engine in look.engines)]
+    return (*adding, *(look.page for look in own if look.engines))
+
+
+def _by_other_signs(base: str, access: Access, own: Sequence[_Look], beside: Sequence[_Look]) -> Identity:
     """An engine that shows no counters may still say what it is, and then there is advice to give."""
     engine, version = None, None
-    if any(look.answer.headers.get("server") == "llama.cpp" for look in looks):
+    if own[0].answer.headers.get("server") == "llama.cpp":
         engine = ENGINES["llamacpp"]
-    elif (version := read_version(base, access)) is not None:
-        engine = ENGINES["vllm"]
-    elif any(_has_version(fetch(base + path, access, timeout_s=TIMEOUT_S)) for path in _SGLANG_PAGES):
-        engine = ENGINES["sglang"]
-    why = _why_none(engine, looks)
-    unread = any(look.answer.status is None or look.answer.status in _BROKEN for look in looks)
+    elif own[-1].goes_on:
+        version = read_version(base, access)
+        if version is not None:
+            engine = ENGINES["vllm"]
+        elif any(_has_version(fetch(base + path, access, timeout_s=TIMEOUT_S)) for path in _SGLANG_PAGES):
+            engine = ENGINES["sglang"]
+    why, reading = _why_none(engine, own, beside)
     looks_like = "" if engine is None else f"it looks like {engine.label}, but "
-    return Identity(None, version, looks_like + why, Reading.UNREADABLE if unread else Reading.ABSENT)
+    return Identity(None, version, looks_like + why, reading, engine)
 
 
-def _why_none(engine: Engine | None, looks: Sequence[_Look]) -> str:
+def _why_none(engine: Engine | None, own: Sequence[_Look], beside: Sequence[_Look]) -> tuple[str, Reading]:
+    """Why there are no counters, and in which way: by the page that could not be read, else by where they would be."""
+    place = METRICS_PAGE if engine is None else engine.page
+    usual = next((look for look in own if look.page.url.endswith(place)), own[0])
+    broken = [usual] if usual.is_unread(engine) else [look for look in beside if look.is_unread(None)]
+    look = broken[0] if broken else usual
     hint = f"; {engine.hint}" if engine is not None and engine.hint else ""
-    trouble = next((look.pages.trouble for look in looks if look.pages.scrape is None), None)
-    if trouble is not None:
-        return f"the server shows no counters: {trouble}{hint}"
-    return f"the server's {METRICS_PAGE} has no counters of a prefix cache that FluxPerf knows{hint}"
+    if look.pages.trouble is not None:
+        why = f"the server shows no counters: {look.pages.trouble}"
+    else:
+        why = f"{mask_url(look.page.url)} has no counters of a prefix cache that FluxPerf knows"
+    return why + hint, Reading.UNREADABLE if broken else Reading.ABSENT
 
 
 def read_version(base: str, access: Access) -> str | None:
-    """What GET /version says, as vLLM and TensorRT-LLM have it."""
-    answer = fetch(f"{base}/version", access, timeout_s=TIMEOUT_S)
-    found = _object(answer).get("version")
-    return found if isinstance(found, str) else None
+    """What GET /version says, as vLLM and TensorRT-LLM have it; None: nothing that can be shown."""
+    found = _object(fetch(f"{base}/version", access, timeout_s=TIMEOUT_S)).get("version")
+    return found if isinstance(found, str) and found.isprintable() and len(found) <= _LONGEST_VERSION else None
 
 
 def _has_version(answer: Answer) -> bool:
@@ -146,7 +171,3 @@ def _object(answer: Answer) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _path(url: str) -> str:
-    return "/" + url.partition("://")[2].partition("/")[2].partition("?")[0]

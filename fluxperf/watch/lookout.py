@@ -34,23 +34,26 @@ class Monitor(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """What the user wants to be looked at. `base` is the server's URL without the path of the API."""
+    """What the user wants to be looked at.
+
+    `base` is the server's URL without the path of the API; `secrets` are texts that must not be shown.
+    """
 
     base: str
     engine: str = "auto"
     reset_url: str | None = None
     prometheus_url: str | None = None
     metrics: Sequence[str] = ()
+    secrets: Sequence[str] = ()
 
 
 class Lookout:
     """One for a whole run."""
 
     def __init__(
-        self, known: Known, monitor: Monitor | None = None, reset: Callable[[], CacheReset] | None = None
+        self, counters: CounterWatch, monitor: Monitor | None = None, reset: Callable[[], CacheReset] | None = None
     ) -> None:
-        self.known = known
-        self._counters = CounterWatch(known.identity, known.read)
+        self._counters = counters
         self._monitor = monitor
         self._reset = reset
 
@@ -74,6 +77,11 @@ class Lookout:
             self._monitor.end()
         return counters
 
+    def give_up(self) -> None:
+        """The round that was about to begin did not come to an end: what was started for it ends."""
+        if self._monitor is not None:
+            self._monitor.end()
+
     def figures(self, began_ns: int, ended_ns: int) -> Mapping[str, Mapping[str, Any]]:
         """What the metrics that the user named were between two instants (monotonic ns)."""
         return {} if self._monitor is None else self._monitor.figures(began_ns, ended_ns)
@@ -84,17 +92,27 @@ def open_lookout(wishes: Wishes, access_to: Callable[[str], Access], say: Say) -
     url = wishes.prometheus_url
     further = [] if url is None else [Page(url, access_to(url))]
     known = identify(wishes.engine, wishes.base, access_to(wishes.base), further)
-    if (engine := known.identity.engine) is not None and known.identity.note is None:
-        version = f" {known.identity.version}" if known.identity.version else ""
-        say(f"cache counters of {engine.label}{version}: {', '.join(mask_url(page.url) for page in known.pages)}")
-    elif wishes.engine not in ("auto", "none"):
-        say(f"{known.identity.note}")
+    if (told := describe(known, named=wishes.engine not in ("auto", "none"))) is not None:
+        say(told)
     monitor: Monitor | None = None
     if url is not None and wishes.metrics:
         from fluxperf.watch.prometheus import open_monitor
 
         monitor = open_monitor(url, wishes.metrics, access_to(url), say)
+    counters = CounterWatch(known.identity, known.read)
     reset_url = wishes.reset_url
     if reset_url is None:
-        return Lookout(known, monitor)
-    return Lookout(known, monitor, lambda: reset_cache(reset_url, access_to(reset_url)))
+        return Lookout(counters, monitor)
+    return Lookout(counters, monitor, lambda: reset_cache(reset_url, access_to(reset_url), wishes.secrets))
+
+
+def describe(known: Known, *, named: bool) -> str | None:
+    """What was found out, if there is anything to say: counters, or why an engine that is known shows none.
+
+    `named`: the user named the engine.
+    """
+    found = known.identity
+    if found.engine is None or found.note is not None:
+        return found.note if named or found.looks_like is not None else None
+    version = f" {found.version}" if found.version else ""
+    return f"cache counters of {found.engine.label}{version}: {', '.join(mask_url(page.url) for page in known.pages)}"

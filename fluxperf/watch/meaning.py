@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from fluxperf.watch.exposition import counts, spellings
 from fluxperf.watch.promql import Selector
 
-NEAREST = 3
+_MOST_NAMED = 3
 _HISTOGRAM_PARTS = ("_bucket", "_sum", "_count")
 _SUMMARY_PARTS = ("_sum", "_count")
 
@@ -65,9 +65,22 @@ def _whole(selector: Selector) -> str | None:
     return None if selector.asks_for("le") or selector.asks_for("quantile") else selector.name.removesuffix("_bucket")
 
 
+def no_such_metric(where: str, name: str, known: Collection[str]) -> str:
+    """Why there is nothing of that name, with those that may have been meant."""
+    if nearest := nearest_names(name, known):
+        return f"{where} has no such metric; it has: {nearest}"
+    return f"{where} has no such metric; none of the {len(known)} that it has is called alike"
+
+
+def no_such_labels(where: str, series: Sequence[str]) -> str:
+    """Why there is nothing with these labels, with the series of that name that there are."""
+    more = f" and {len(series) - _MOST_NAMED} more" if len(series) > _MOST_NAMED else ""
+    return f"{where} has the metric, but not with these labels; it has: {', '.join(series[:_MOST_NAMED])}{more}"
+
+
 def nearest_names(name: str, names: Iterable[str]) -> str:
     """The names most like it, for a message; empty if none is."""
     known = sorted(set(names))
     within = [other for other in known if name.lower() in other.lower()]
-    alike = difflib.get_close_matches(name, known, n=NEAREST)
-    return ", ".join(list(dict.fromkeys([*within[:NEAREST], *alike]))[:NEAREST])
+    alike = difflib.get_close_matches(name, known, n=_MOST_NAMED)
+    return ", ".join(list(dict.fromkeys([*within[:_MOST_NAMED], *alike]))[:_MOST_NAMED])

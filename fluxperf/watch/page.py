@@ -10,7 +10,15 @@ from dataclasses import replace
 from fluxperf.fetch import Access, Answer, Cut, fetch
 from fluxperf.masking import mask_url
 from fluxperf.watch.exposition import Labels, Sample, Scrape, names, parse
-from fluxperf.watch.meaning import Kind, Meaning, nearest_names, possible_names, read_meaning, typed_names
+from fluxperf.watch.meaning import (
+    Kind,
+    Meaning,
+    no_such_labels,
+    no_such_metric,
+    possible_names,
+    read_meaning,
+    typed_names,
+)
 from fluxperf.watch.promql import Selector, name_series
 from fluxperf.watch.sampler import Reading, Sampler
 from fluxperf.watch.series import Found, Point, Series, Unavailable, Window
@@ -19,7 +27,6 @@ from fluxperf.watch.series import Found, Point, Series, Unavailable, Window
 ACCEPT = "text/plain;version=0.0.4,text/plain;q=0.9,*/*;q=0.1"
 START_TIME = "process_start_time_seconds"
 BORN = "some of it appeared during the round, and was counted from 0"
-_LEAST_NAMED = 3
 
 Fetch = Callable[..., Answer]
 
@@ -119,19 +126,9 @@ class PageMetrics:
 
     def _absence(self, selector: Selector, samples: Iterable[Sample]) -> str:
         possible = possible_names(selector)
-        others = dict.fromkeys(name_series(one.name, one.labels) for one in samples if one.name in possible)
-        if others:
-            shown = ", ".join(list(others)[:_LEAST_NAMED])
-            return f"the page has the metric, but not with these labels; it has {len(others)} others: {shown}"
+        if others := dict.fromkeys(name_series(one.name, one.labels) for one in samples if one.name in possible):
+            return no_such_labels("the page", tuple(others))
         return no_such_metric("the page", selector.name, self.names())
-
-
-def no_such_metric(where: str, name: str, known: Sequence[str]) -> str:
-    """Why there is nothing of that name, with those that may have been meant."""
-    nearest = nearest_names(name, known)
-    return f"{where} has no such metric; " + (
-        f"it has: {nearest}" if nearest else f"none of the {len(known)} that it has is called alike"
-    )
 
 
 def _troubles(readings: Sequence[Reading]) -> str:
@@ -147,20 +144,18 @@ def _collect(scrapes: Sequence[Scrape], selector: Selector, meaning: Meaning) ->
     restarted = _restarted(scrapes)
     points: dict[tuple[str, Labels], list[Point]] = {}
     born = False
-    before_ns: int | None = None
-    for scrape in scrapes:
+    for number, scrape in enumerate(scrapes):
         for sample in scrape.samples:
             if sample.name not in meaning.parts or not selector.accepts(dict(sample.labels)):
                 continue
             key = (sample.name, sample.labels)
             if key not in points:
                 points[key] = []
-                if before_ns is not None and meaning.kind is not Kind.GAUGE:
-                    points[key].append((before_ns, 0.0))
+                if number and meaning.kind is not Kind.GAUGE:
+                    points[key].append((scrapes[0].taken_ns, 0.0))
                     born = True
             if math.isfinite(sample.value):
                 points[key].append((scrape.taken_ns, sample.value))
-        before_ns = scrape.taken_ns
     series = [Series(name, labels, found, restarted=restarted) for (name, labels), found in points.items()]
     return series, born
 

@@ -43,6 +43,9 @@ class Source(Protocol):
     def end(self) -> None:
         """It is over."""
 
+    def names(self) -> Sequence[str]:
+        """The names of what it has, as far as it tells."""
+
     def lacks(self, selector: Selector) -> str | None:
         """Why it has nothing of the metric now; None: it has."""
 
@@ -99,14 +102,14 @@ class Monitor:
         as well, by its full name. What is not known is {"unavailable": why}.
         """
         window = Window(began_ns, ended_ns, self._quiet_ns)
-        asked: dict[str, Figures] = {}
-        further: dict[str, Figures] = {}
+        asked = {selector.text for selector in self._selectors}
+        figures: dict[str, Figures] = {}
         for selector in self._selectors:
             found = self.source if isinstance(self.source, Unavailable) else self.source.find(selector, window)
             described = {"": unavailable(found.why)} if isinstance(found, Unavailable) else describe(found, window)
-            asked[selector.text] = described.pop("")
-            further |= described
-        return asked | {name: figures for name, figures in further.items() if name not in asked}
+            figures[selector.text] = described.pop("")
+            figures |= {name: its for name, its in described.items() if name not in asked}
+        return figures
 
 
 def open_monitor(url: str, metrics: Sequence[str], access: Access, say: Say, *, ask: Fetch = fetch) -> Monitor:
@@ -114,13 +117,20 @@ def open_monitor(url: str, metrics: Sequence[str], access: Access, say: Say, *, 
 
     Raises ValueError for a metric that is none; never for what a server does.
     """
-    selectors = tuple(parse_selector(text) for text in dict.fromkeys(metrics))
+    selectors = tuple(map(_select, dict.fromkeys(metrics)))
     monitor = Monitor(selectors, lambda: find_source(url, selectors, access, ask))
     if isinstance(monitor.source, PageMetrics) and monitor.source.url != url:
         say(f"--prometheus-url: the page of metrics is {mask_url(monitor.source.url)}")
     for complaint in monitor.complaints():
         say(complaint)
     return monitor
+
+
+def _select(text: str) -> Selector:
+    try:
+        return parse_selector(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} {error}") from error
 
 
 class _Silence(Unavailable):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from fluxperf.watch.engines import ENGINES, START_TIME, Counted, Engine
 from fluxperf.watch.exposition import Labels, Scrape
 
 _Values = dict[tuple[str, Labels], float]
+_COUNT = re.compile(r"[0-9]{1,12}")
+_MOST = 2**53  # beyond it a float is no count any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +31,20 @@ class Pages:
 class Identity:
     """What the server is, as far as it could be found out. `note` says why its counters are not to be had.
 
-    Without an engine `reading` says in which way they are not.
+    `reading` says in which way they are not, and `looks_like` which engine it seems to be without them.
     """
 
     engine: Engine | None
     version: str | None = None
     note: str | None = None
     reading: Reading = Reading.ABSENT
+    looks_like: Engine | None = None
 
 
-def recognise(scrape: Scrape) -> Engine | None:
-    """The engine whose metrics are on the page."""
-    names = [sample.name for sample in scrape.samples]
-    return next((one for one in ENGINES.values() if any(name.startswith(one.prefix) for name in names)), None)
+def recognise(scrape: Scrape) -> tuple[Engine, ...]:
+    """The engines whose metrics are on the page, in the order of the table."""
+    names = {sample.name for sample in scrape.samples}
+    return tuple(one for one in ENGINES.values() if any(name.startswith(one.prefix) for name in names))
 
 
 def started_at(scrape: Scrape, header: str | None) -> str | None:
@@ -74,6 +78,8 @@ def subtract(identity: Identity, before: Pages, after: Pages) -> CacheCounters:
         return unknown(identity.reading, identity.note or none)
     first, last = before.scrape, after.scrape
     if first is None or last is None:
+        if identity.note is not None:  # they never could
+            return unknown(identity.reading, identity.note)
         when, trouble = ("before", before.trouble) if first is None else ("after", after.trouble)
         return unknown(Reading.UNREADABLE, f"the server's counters could not be read {when} the round: {trouble}")
     counted = choose_counted(engine, first, last)
@@ -82,7 +88,6 @@ def subtract(identity: Identity, before: Pages, after: Pages) -> CacheCounters:
     if before.started != after.started or _fell(engine, first, last):
         return unknown(Reading.RESET, "the server's counters began again during the round, as after a restart")
     hits, queries = _grown(counted.hits, first, last), _grown(counted.queries, first, last)
-    preemptions = [engine.preemptions] if engine.preemptions else []
     return CacheCounters(
         engine=name,
         version=identity.version,
@@ -90,8 +95,8 @@ def subtract(identity: Identity, before: Pages, after: Pages) -> CacheCounters:
         unit=counted.unit,
         hits=_total(hits),
         queries=_total(queries),
-        prompt_tokens=_total(_grown(engine.prompt_tokens, first, last)),
-        preemptions=_total(_grown(preemptions, first, last)),
+        prompt_tokens=_total_if_any(_grown(engine.prompt_tokens, first, last)),
+        preemptions=_total_if_any(_grown([engine.preemptions] if engine.preemptions else [], first, last)),
         capacity_tokens=_capacity(engine, last),
         by_engine=_by_engine(hits, queries),
     )
@@ -99,29 +104,26 @@ def subtract(identity: Identity, before: Pages, after: Pages) -> CacheCounters:
 
 def choose_counted(engine: Engine, *scrapes: Scrape) -> Counted | None:
     """Which of the engine's counters to go by: the first that one of the pages has whole."""
-    whole = (
-        counted
-        for counted in engine.counted
-        if any(all(scrape.find(name) for name in (*counted.hits, *counted.queries)) for scrape in scrapes)
-    )
-    return next(whole, None)
+    for counted in engine.counted:
+        if any(all(values_of([name], scrape) for name in counted.needed) for scrape in scrapes):
+            return counted
+    return None
 
 
 def counter_values(engine: Engine, scrape: Scrape) -> _Values:
     """All counters that are read of the engine, by name and labels."""
-    names = {name for counted in engine.counted for name in (*counted.hits, *counted.queries)}
-    more = {*engine.prompt_tokens, *([engine.preemptions] if engine.preemptions else [])}
-    return values_of(names | more, scrape)
+    return values_of(engine.counters, scrape)
 
 
 def values_of(names: Iterable[str], scrape: Scrape) -> _Values:
-    """The samples of these names, by name and labels."""
-    return {(sample.name, sample.labels): sample.value for name in names for sample in scrape.find(name)}
+    """The samples of these names, by name and labels; those that are no counts are left out."""
+    found = (sample for name in names for sample in scrape.find(name))
+    return {(sample.name, sample.labels): sample.value for sample in found if 0 <= sample.value <= _MOST}
 
 
 def _missing(engine: Engine) -> str:
     names = " or ".join(dict.fromkeys(name for counted in engine.counted for name in counted.hits))
-    return f"{engine.label}'s page has no {names}" + (f"; {engine.hint}" if engine.hint else "")
+    return f"{engine.label}'s page has no {names}: is it another version?"
 
 
 def _fell(engine: Engine, first: Scrape, last: Scrape) -> bool:
@@ -136,27 +138,30 @@ def _grown(names: Iterable[str], first: Scrape, last: Scrape) -> _Values:
     return {key: value - earlier.get(key, 0) for key, value in values_of(names, last).items()}
 
 
-def _total(values: _Values) -> int | None:
-    return round(sum(values.values())) if values else None
+def _total(values: _Values) -> int:
+    return round(sum(values.values()))
+
+
+def _total_if_any(values: _Values) -> int | None:
+    return _total(values) if values else None
 
 
 def _capacity(engine: Engine, scrape: Scrape) -> int | None:
     """How many tokens the cache holds, over all engines behind the port; None: the server does not say."""
     total = 0
-    for sample in scrape.find(engine.capacity) if engine.capacity else ():
-        labels = dict(sample.labels)
-        blocks, tokens = labels.get("num_gpu_blocks", ""), labels.get("block_size", "")
+    for (_, pairs), value in values_of([engine.capacity] if engine.capacity else [], scrape).items():
+        labels = dict(pairs)
         if "num_gpu_blocks" not in labels:
-            total += round(sample.value)
-        elif blocks.isdecimal() and tokens.isdecimal():
-            total += int(blocks) * int(tokens)
+            total += round(value)
+        elif all(_COUNT.fullmatch(labels.get(name, "")) for name in ("num_gpu_blocks", "block_size")):
+            total += int(labels["num_gpu_blocks"]) * int(labels["block_size"])
     return total or None
 
 
 def _by_engine(hits: _Values, queries: _Values) -> dict[str, Hits]:
-    labels = sorted({text for _, labels in (*hits, *queries) for name, text in labels if name == "engine"})
+    found = sorted({text for _, labels in (*hits, *queries) for name, text in labels if name == "engine"})
 
     def of(values: _Values, label: str) -> int:
-        return round(sum(value for (_, labels), value in values.items() if ("engine", label) in labels))
+        return _total({key: value for key, value in values.items() if ("engine", label) in key[1]})
 
-    return {label: Hits(hits=of(hits, label), queries=of(queries, label)) for label in labels}
+    return {label: Hits(hits=of(hits, label), queries=of(queries, label)) for label in found}

@@ -16,8 +16,16 @@ from statistics import median
 
 from fluxperf.clock import now_ns
 from fluxperf.units import NS_PER_S, ns_to_s, s_to_ns
-from fluxperf.watch.meaning import Kind, Meaning, possible_names, read_meaning, typed_names
-from fluxperf.watch.page import START_TIME, no_such_metric
+from fluxperf.watch.meaning import (
+    Kind,
+    Meaning,
+    no_such_labels,
+    no_such_metric,
+    possible_names,
+    read_meaning,
+    typed_names,
+)
+from fluxperf.watch.page import START_TIME
 from fluxperf.watch.promql import Selector, name_series, quote
 from fluxperf.watch.queries import Api, Row, duration
 from fluxperf.watch.series import SETTLE_NS, Found, Point, Series, Unavailable, Window, is_exact
@@ -30,8 +38,8 @@ POLL_TIMEOUT_S = 2.0
 LOOKBACK_NS = 150 * NS_PER_S
 _CLOCK_LOOKS = 3
 _LONG_INTERVAL_NS = 2 * NS_PER_S
-_MOST_SHOWN = 3
 NO_SAMPLE = "Prometheus knows the metric, but has no sample of it (is its target down?)"
+NATIVE = "Prometheus holds it as a native histogram, which is not read here; classic buckets are"
 
 
 class ServerMetrics:
@@ -55,7 +63,7 @@ class ServerMetrics:
             for name in possible_names(selector)
             if not name.endswith(("_bucket", "_sum"))
         ]
-        self._oldest = f"min({' or '.join(stamps)})"
+        self._oldest = f"min({' or '.join(stamps)})" if stamps else None
         self._kinds: dict[str, str] = {}
         self._asked_kinds: set[str] = set()
         self._interval_ns = 0
@@ -71,7 +79,7 @@ class ServerMetrics:
         settled_ns = self._clock() + SETTLE_NS
         deadline_ns = self._clock() + s_to_ns(WAIT_S)
         self._trouble = self._set_clock()
-        while self._trouble is None:
+        while self._trouble is None and self._oldest is not None:
             oldest = self._api.rows(self._oldest, timeout_s=POLL_TIMEOUT_S)
             if isinstance(oldest, Unavailable):
                 self._trouble = oldest
@@ -101,6 +109,11 @@ class ServerMetrics:
                 self._offset_ns = its_ns - (answer.asked_ns + answer.came_ns) // 2
         return None
 
+    def names(self) -> Sequence[str]:
+        """The names of all metrics that the server knows; none where it does not tell."""
+        known = self._api.names()
+        return () if isinstance(known, Unavailable) else known
+
     def lacks(self, selector: Selector) -> str | None:
         """Why the server has nothing of the metric now; None: it has."""
         rows = self._api.rows(f"count by (__name__) ({selector.promql(possible_names(selector))})")
@@ -119,7 +132,7 @@ class ServerMetrics:
         self._learn_kinds(selector)
         meaning = self._read(rows, selector)
         if meaning is None:
-            return Unavailable(self._absence(selector))
+            return Unavailable(NATIVE if rows else self._absence(selector))
         series = [one for one in map(_series, rows) if one.name in meaning.parts and _lives(one, window)]
         if not series:
             return Unavailable(NO_SAMPLE)
@@ -145,11 +158,7 @@ class ServerMetrics:
         rows = self._api.rows(f"{selector}[{duration(self._until_ns - from_ns)}]", self._until_ns)
         if isinstance(rows, Unavailable):
             return rows
-        return [
-            Row(row.labels, tuple((stamp - self._offset_ns, value) for stamp, value in row.points))
-            for row in rows
-            if row.points  # a native histogram has none
-        ]
+        return [Row(row.labels, tuple((stamp - self._offset_ns, value) for stamp, value in row.points)) for row in rows]
 
     def _learn_kinds(self, selector: Selector) -> None:
         for name in typed_names(selector):
@@ -161,7 +170,7 @@ class ServerMetrics:
                     self._asked_kinds.add(name)
 
     def _read(self, rows: Sequence[Row], selector: Selector) -> Meaning | None:
-        return read_meaning(selector, {row.labels.get("__name__", "") for row in rows}, self._kinds)
+        return read_meaning(selector, {row.labels.get("__name__", "") for row in rows if row.points}, self._kinds)
 
     def _check_restarts(self, series: Sequence[Series], window: Window) -> list[Series]:
         """Marks the series whose process began anew during the round."""
@@ -200,8 +209,7 @@ class ServerMetrics:
             name_series(labels.get("__name__", ""), [one for one in sorted(labels.items()) if one[0] != "__name__"])
             for labels in series
         ]
-        shown = ", ".join(others[:_MOST_SHOWN])
-        return f"Prometheus has the metric, but not with these labels; it has {len(others)} others: {shown}"
+        return no_such_labels("Prometheus", others)
 
 
 def _value_ns(row: Row) -> int:
