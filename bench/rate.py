@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from array import array
 from pathlib import Path
 
 from bench.peer import Load
@@ -14,6 +13,8 @@ from bench.table import Column, Row, Table, ratio
 from fluxperf.api import APIS, ChatOptions
 from fluxperf.calibrate.session import write_prompts
 from fluxperf.engine.preparation import Encoding, prepare
+from fluxperf.plan.editions import Edition
+from fluxperf.plan.planner import PLAIN
 from fluxperf.plan.workload import open_dataset
 
 STREAMS = 32
@@ -89,5 +90,5 @@ def encode_all(path: Path) -> float:
     options = ChatOptions(model="exact", max_output_tokens=1, min_output_tokens=1)
     began_s = time.perf_counter()
     with open_dataset(str(path), "dual_round") as dataset:
-        prepare(dataset, array("Q", range(len(dataset))), Encoding(APIS["chat"], options))
+        prepare(dataset, [Edition(PLAIN, range(len(dataset)))], Encoding(APIS["chat"], options))
     return time.perf_counter() - began_s

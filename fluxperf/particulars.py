@@ -71,15 +71,15 @@ def notes(stage: StagePlan, level: LevelPlan, plan: RoundPlan) -> list[str]:
     found = []
     if plan.round == CONTROL:
         found.append(f"{len(sample)} fresh prompts of the same lengths, which no cache can hold")
-    if plan.edition != PLAIN and stage.settings.salt:
+    elif plan.edition != PLAIN:
         found.append("every prompt begins with a salt that is new to the server")
     if level.asked is not None and level.asked > len(sample):
         found.append(f"asked for {level.asked} prompts, the dataset holds {len(sample)}: all of them, once each")
     if len(sample) < level.concurrency:
         found.append(f"at most {len(sample)} in flight: there are fewer requests than the concurrency")
-    if plan.round != CONTROL and (duplicates := preparation.count_duplicates(sample)):
+    if duplicates := preparation.count_duplicates(plan.edition, sample):
         found.append(f"{duplicates} of {len(sample)} prompts are the same as another one in the sample")
-    if was_cut := preparation.count_cut(sample):
+    if was_cut := preparation.count_cut(plan.edition, sample):
         found.append(f"{was_cut} of {len(sample)} prompts were cut to {stage.settings.max_input_length} characters")
     return found
 

@@ -14,7 +14,7 @@ from fluxperf.api import APIS, ChatOptions
 from fluxperf.calibrate.record import warn_beyond
 from fluxperf.clock import stamped_socket
 from fluxperf.engine.preparation import Encoding, Preparation, prepare
-from fluxperf.errors import FluxPerfError, Interrupted
+from fluxperf.errors import FluxPerfError, Interrupted, UsageError
 from fluxperf.launch.fork import Team, forked
 from fluxperf.launch.limits import raise_descriptor_limit
 from fluxperf.launch.signals import Signals
@@ -31,6 +31,7 @@ from fluxperf.provenance import Asked
 from fluxperf.site import Site, find_key, find_site
 from fluxperf.stage import Stage, Surroundings, choose_stamps, make_client, share
 from fluxperf.watch.lookout import Wishes, open_lookout
+from fluxperf.watch.promql import parse_selector
 
 # From here on, what takes its time is announced.
 LARGE_FILE_BYTES = 64 * 2**20
@@ -87,6 +88,7 @@ def draw_up(settings: Settings, stack: ExitStack, voice: Voice) -> RunPlan:
     check_free("--output-dir", Path(settings.output_dir))
     if settings.debug or settings.debug_verbose:
         check_place("--debug-log-dir", Path(settings.debug_log_dir))
+    check_selectors(settings.prometheus_metrics)
     slo = load_slo(settings.slo_file) if settings.slo_file is not None else None
     if (size := file_size(settings.dataset)) > LARGE_FILE_BYTES:
         voice.say(f"reading {settings.dataset} ({size / 2**20:,.0f} MiB)")
@@ -112,6 +114,15 @@ def draw_up(settings: Settings, stack: ExitStack, voice: Voice) -> RunPlan:
     most_streams = -(-most // workers)
     raise_descriptor_limit(most_streams)
     return RunPlan(settings, dataset, slo, levels, workers, most_streams, kernel_stamps)
+
+
+def check_selectors(metrics: Sequence[str]) -> None:
+    """Raises UsageError unless each of `--prometheus-metrics` is the name of a metric, with labels or without."""
+    for text in metrics:
+        try:
+            parse_selector(text)
+        except ValueError as error:
+            raise UsageError(f"--prometheus-metrics {text!r} {error}") from error
 
 
 def count_workers(settings: Settings, most_in_flight: int) -> int:
@@ -154,6 +165,7 @@ def find_wishes(settings: Settings, site: Site) -> Wishes:
         reset_url=settings.reset_cache_url,
         prometheus_url=settings.prometheus_url,
         metrics=settings.prometheus_metrics,
+        secrets=site.secrets,
     )
 
 

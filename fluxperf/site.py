@@ -120,9 +120,7 @@ def _look_at(endpoint: str, key: str | None, settings: Settings, say: Say) -> Si
     urls = [url for url in (endpoint, settings.reset_cache_url, settings.prometheus_url) if url is not None]
     in_headers = [secret for name, text in settings.header for secret in secrets_in_header(name, text)]
     in_urls = [secret for url in urls for secret in secrets_in_url(url)]
-    secrets = tuple(
-        {text for text in (key, *in_headers, *in_urls, *secrets_in_json(settings.extra_body)) if text}
-    )
+    secrets = tuple({text for text in (key, *in_headers, *in_urls, *secrets_in_json(settings.extra_body)) if text})
     headers = make_headers(settings, key)
     if key is not None and urlsplit(endpoint).username:
         say("the user and password in the URL of the endpoint are sent in place of the API key")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import fluxperf
-from fluxperf.cli import main, parse
+from fluxperf.cli import main, parse, secrets_in
 from fluxperf.errors import NotYetError, UsageError
 from fluxperf.plan.readers import READERS
 from fluxperf.plan.settings import Settings, option_name, read_settings
@@ -19,6 +19,7 @@ from fluxperf.usage import LATER_COMMANDS, LATER_OPTIONS, LISTS, OPTIONS, REPEAT
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECIAL = {"--help", "--version"}
+SYNONYM = "--no-shuffle-round2"  # of --round2-order same, which has the setting
 URL = "http://localhost:8000/v1/chat/completions"
 
 PROMISED = """
@@ -65,6 +66,19 @@ def complaint(line: str, kind: type[UsageError] = UsageError) -> str:
         ("--api-key -k --dataset run", {"api_key": "-k", "dataset": "run"}),
         ("--api-key=--debug", {"api_key": "--debug"}),
         ("--debug-log-dir d --debug", {"debug_log_dir": "d", "debug": True}),
+        ("--control-round --salt", {"control_round": True, "salt": True}),
+        ("--round2-order reversed", {"round2_order": "reversed"}),
+        ("--no-shuffle-round2", {"no_shuffle_round2": True}),
+        ("--prometheus-metrics a b --salt", {"prometheus_metrics": ["a", "b"], "salt": True}),
+        ("--prometheus-metrics=a --prometheus-metrics b", {"prometheus_metrics": ["a", "b"]}),
+        (
+            "--reset-cache-url http://h/r?a=b --reset-cache-between-rounds --reset-cache-between-concurrency",
+            {
+                "reset_cache_url": "http://h/r?a=b",
+                "reset_cache_between_rounds": True,
+                "reset_cache_between_concurrency": True,
+            },
+        ),
     ],
 )
 def test_options_are_read(line: str, values: dict[str, Any]) -> None:
@@ -114,6 +128,26 @@ def test_no_complaint_repeats_the_value_of_an_unknown_option() -> None:
     assert "sk-secret" not in str(caught.value)
 
 
+BUILT = """
+--control-round --round2-order --no-shuffle-round2 --salt --engine --reset-cache-url --reset-cache-between-rounds
+--reset-cache-between-concurrency --prometheus-url --prometheus-metrics
+"""
+
+
+@pytest.mark.parametrize("name", BUILT.split())
+def test_options_on_the_cache_and_on_metrics_are_there(name: str) -> None:
+    assert name not in LATER_OPTIONS
+    assert f"  {name} " in USAGE or f"  {name}\n" in USAGE
+    assert given(f"{name} x" if OPTIONS[name] else name)
+
+
+def test_values_with_labels_stay_whole() -> None:
+    metrics = ['vllm:prefix_cache_hits{engine="0",model_name="a b"}', "other"]
+    values = parse(["--prometheus-metrics", *metrics])
+    assert values is not None
+    assert values["prometheus_metrics"] == metrics
+
+
 @pytest.mark.parametrize("name", sorted(LATER_OPTIONS))
 def test_options_to_come_say_not_yet(name: str) -> None:
     for line in (name, f"{name} a b", f"{name}=a", f"--seed 1 {name}"):
@@ -141,7 +175,7 @@ def test_every_option_has_a_reader_and_every_reader_an_option() -> None:
 
 def test_an_option_takes_a_value_unless_its_setting_is_a_flag() -> None:
     flags = {option_name(field.name) for field in fields(Settings) if field.default is False}
-    assert {name for name, takes_value in OPTIONS.items() if not takes_value} == flags | SPECIAL
+    assert {name for name, takes_value in OPTIONS.items() if not takes_value} == flags | SPECIAL | {SYNONYM}
 
 
 def test_options_that_may_be_repeated_are_those_whose_setting_is_several_values() -> None:
@@ -167,6 +201,34 @@ def test_the_usage_text_tells_every_default() -> None:
 
 def test_no_line_of_the_usage_text_is_too_long_for_a_terminal() -> None:
     assert max(map(len, USAGE.splitlines())) <= 120
+
+
+# What nobody else on the machine should read.
+
+
+@pytest.mark.parametrize("name", ["--endpoint", "--reset-cache-url", "--prometheus-url"])
+@pytest.mark.parametrize("joined", [False, True])
+def test_secrets_in_urls_are_hidden(name: str, *, joined: bool) -> None:
+    url = "https://me:p%40ss@host/path?api_key=first&token=second&page=3"
+    words = ["--quiet", f"{name}={url}"] if joined else [name, url, "--quiet"]
+    assert set(secrets_in(words)) == {"p%40ss", "p@ss", "bWU6cEBzcw==", "first", "second"}
+
+
+def test_secrets_of_all_kinds_are_hidden() -> None:
+    words = ["--api-key", "key", "--header", "Authorization: Bearer abc", "--extra-body", '{"user_token": "def"}']
+    words += [
+        "--endpoint",
+        "http://h/?key=1",
+        "--prometheus-url",
+        "http://h/?key=2",
+        "--reset-cache-url=http://h/?key=3",
+    ]
+    assert set(secrets_in(words)) == {"key", "Bearer abc", "abc", "def", "1", "2", "3"}
+
+
+@pytest.mark.parametrize("words", [[], ["--reset-cache-url"], ["--prometheus-url", "http://[::1/"], ["--endpoint="]])
+def test_where_there_is_no_secret_none_is_hidden(words: list[str]) -> None:
+    assert secrets_in(words) == []
 
 
 # What the whole command says and how it ends.
@@ -246,6 +308,7 @@ def test_nothing_heavy_is_imported_to_answer_at_once(words: list[str]) -> None:
         [sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
     )
     heavy = (
-        "trio httpx httpcore h2 uvloop httptools msgspec msgpack hdrh yaml rich numpy scipy asyncio ssl fluxperf_mock"
+        "trio httpx httpcore h2 uvloop httptools msgspec msgpack hdrh yaml rich numpy scipy asyncio ssl fluxperf_mock "
+        "prometheus_client"
     )
     assert set(ended.stderr.splitlines()[-1].split()).isdisjoint(heavy.split())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,7 +11,12 @@ from typing import Any
 import pytest
 
 import fluxperf
+from fluxperf.engine.connection import Address
+from fluxperf.engine.dial import Route
+from fluxperf.engine.preflight import Found
+from fluxperf.engine.tls import Trust
 from fluxperf.errors import ServerUnreachable, UsageError
+from fluxperf.fetch import fetch
 from fluxperf.plan.settings import Settings
 from fluxperf.site import DEFAULT_MODEL, KEY_VARIABLES, PROXY_VARIABLES, Site, find_key, find_site, make_headers
 
@@ -253,6 +259,114 @@ def test_secrets_are_the_key_and_the_password_as_written_as_meant_and_as_sent(se
     assert set(site.secrets) == {KEY, "p%40ss", "p@ss", "bWU6cEBzcw=="}
     assert site.shown_url == server.url()
     assert look(server.url()).secrets == ()
+
+
+def test_secrets_are_also_those_of_the_other_urls(server: Server) -> None:
+    site = look(
+        server.url(), model="m", reset_cache_url="http://h/reset?token=first", prometheus_url="http://me:second@h/"
+    )
+    assert set(site.secrets) == {"first", "second", "bWU6c2Vjb25k"}
+
+
+# What is asked for beside a run.
+
+
+def site_at(url: str, **changes: Any) -> Site:
+    """A site of which nothing but the URL was looked for."""
+    route = Route(Address(socket.AF_INET, ("127.0.0.1", 80)))
+    found = Found(route, changes.pop("http_version", "1.1"), "TLSv1.3" if url.startswith("https") else None)
+    settings = asked(endpoint=url, header=(("X-Tenant", "a"),))
+    facts = {"model": "m", "model_from": "given", "secrets": (), "trust": Trust(), **changes}
+    return Site(url, found, make_headers(settings, KEY), **facts)
+
+
+@pytest.mark.parametrize(
+    ("path", "base"),
+    [
+        ("/v1/chat/completions", ""),
+        ("/v1/chat/completions/", ""),
+        ("/v1/completions", ""),
+        ("/chat/completions?api-version=1", ""),
+        ("/deep/api/v1/chat/completions", "/deep/api"),
+        ("/api/v3/chat/completions", "/api/v3"),
+        ("/generate", "/generate"),
+        ("", ""),
+        ("/", ""),
+    ],
+)
+def test_the_base_is_what_stands_before_the_path_of_the_api(path: str, base: str) -> None:
+    assert site_at(f"http://h:8000{path}").base == f"http://h:8000{base}"
+
+
+def test_the_base_keeps_who_one_is() -> None:
+    assert site_at("http://me:pass@[::1]:8000/v1/chat/completions#top").base == "http://me:pass@[::1]:8000"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "url"),
+    [
+        ("http://h:8000/v1/chat/completions", "http://h:8000/metrics"),
+        ("http://H:8000/v1/chat/completions", "HTTP://h:8000/"),
+        ("http://h/v1/chat/completions", "http://h:80/metrics"),
+        ("https://h:443/v1/chat/completions", "https://h/metrics?a=b"),
+        ("http://me:pass@h/v1/chat/completions", "http://h/reset"),
+    ],
+)
+def test_the_server_itself_is_asked_with_what_requests_carry(endpoint: str, url: str) -> None:
+    assert dict(site_at(endpoint).access_to(url).headers) == {
+        "accept": "*/*",
+        "accept-encoding": "identity",
+        "user-agent": f"fluxperf/{fluxperf.__version__}",
+        "authorization": f"Bearer {KEY}",
+        "x-tenant": "a",
+    }
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h:9090/metrics",
+        "http://other:8000/metrics",
+        "https://h:8000/metrics",
+        "http://h/metrics",
+        "http://h.evil:8000/metrics",
+        "http://h:8000@evil/metrics",
+    ],
+)
+def test_nobody_else_gets_the_key(url: str) -> None:
+    access = site_at("http://h:8000/v1/chat/completions").access_to(url)
+    assert access.headers == {}
+    assert not access.http2
+    assert (access.context is not None) is url.startswith("https")
+
+
+def test_the_server_itself_is_spoken_to_as_it_speaks() -> None:
+    url = "https://h/v1/chat/completions"
+    access = site_at(url, http_version="2").access_to("https://h/metrics")
+    assert access.http2
+    assert access.context is not None
+    assert not site_at(url).access_to("https://h/metrics").http2
+
+
+@pytest.mark.parametrize("url", ["https://h/metrics", "https://other/metrics"])
+def test_whoever_is_asked_certificates_are_verified_as_the_user_wants(url: str) -> None:
+    endpoint = "https://h/v1/chat/completions"
+    verified, unverified = (
+        site_at(endpoint, trust=trust).access_to(url).context for trust in (Trust(), Trust(insecure=True))
+    )
+    assert verified is not None
+    assert verified.verify_mode is ssl.CERT_REQUIRED
+    assert unverified is not None
+    assert unverified.verify_mode is ssl.CERT_NONE
+
+
+def test_the_key_reaches_the_server_and_no_other(server: Server) -> None:
+    site = look(server.url(), model="m", api_key=KEY)
+    fetch(server.url("/metrics"), site.access_to(server.url("/metrics")))
+    fetch(server.url("/metrics"), site.access_to("http://127.0.0.1:1/metrics"))
+    assert [headers.get("authorization") for _, headers in server.requests] == [f"Bearer {KEY}", None]
+    assert all(headers["connection"] == "close" for _, headers in server.requests)
+    assert all("content-type" not in headers for _, headers in server.requests)
 
 
 def test_nobody_there_is_named_with_the_address() -> None:

@@ -84,6 +84,7 @@ def test_a_success_enters_every_histogram_and_sum(a_request: Build) -> None:
         "output_tokens": 11,
         "output_events": 11,
         "longer_answers": 1,
+        "usage_prompt_tokens": 50,
         "usage_tokens": 11,
         "usage_events": 11,
         "cache_told": 1,
@@ -118,7 +119,25 @@ def test_a_failure_is_counted_with_an_example_and_enters_no_metric(a_request: Bu
     assert tally.outcomes == {"http_status": 3}
     assert tally.examples == {"http_status": "first"}
     assert not any(histogram.count for histogram in tally.histograms.values())
-    assert +tally.sums == {"in_flight_ns": 3 * 201 * MS}
+    assert +tally.sums == {"in_flight_ns": 3 * 201 * MS, "unanswered": 3, "unanswered_tokens": 3 * 50}
+
+
+@pytest.mark.parametrize(
+    ("facts", "unanswered", "tokens"),
+    [
+        ({"outcome": Outcome.TIMEOUT}, 1, 50),
+        ({"outcome": Outcome.RESET, "prompt_tokens": None, "prompt_tokens_estimate": 30}, 1, 30),
+        ({"outcome": Outcome.CONNECT, "sent_ns": None}, 0, 0),  # never sent
+        ({"outcome": Outcome.CUT_OFF}, 0, 0),
+        ({"outcome": Outcome.LENGTH}, 0, 0),
+    ],
+)
+def test_what_was_sent_and_came_to_nothing_may_have_been_computed(
+    a_request: Build, facts: dict[str, object], unanswered: int, tokens: int
+) -> None:
+    tally = Tally()
+    tally.add(a_request(**facts))
+    assert (tally.sums["unanswered"], tally.sums["unanswered_tokens"]) == (unanswered, tokens)
 
 
 def test_an_example_is_short_however_long_the_message(a_request: Build) -> None:
@@ -153,7 +172,11 @@ def test_the_span_is_from_the_first_send_to_the_last_end_of_any_outcome(a_reques
         ({"completion_tokens": 22}, {"output_tokens": 22, "usage_tokens": 22, "usage_events": 11}),
         ({"completion_tokens": None}, {"output_tokens": 11, "counted_events": 1}),
         ({"completion_tokens": 0}, {"output_tokens": 11, "counted_events": 1}),
-        ({"prompt_tokens": None, "prompt_tokens_estimate": 30}, {"input_tokens": 30, "estimated_inputs": 1}),
+        (
+            {"prompt_tokens": None, "prompt_tokens_estimate": 30},
+            {"input_tokens": 30, "estimated_inputs": 1, "usage_prompt_tokens": 0},
+        ),
+        ({"prompt_tokens": 40}, {"input_tokens": 40, "estimated_inputs": 0, "usage_prompt_tokens": 40}),
         ({"cached_tokens": 0}, {"cache_told": 1, "cached_tokens": 0, "cache_prompt_tokens": 50}),
         ({"cached_tokens": None}, {"cache_told": 0, "cached_tokens": 0, "cache_prompt_tokens": 0}),
         ({"coalesced_events": 4}, {"coalesced_events": 4}),

@@ -11,6 +11,7 @@ from fluxperf.api import Api, ChatOptions
 from fluxperf.engine.bodies import Bodies, BodyWriter, Prepared
 from fluxperf.engine.texts import Texts, find_messages
 from fluxperf.mapped import in_order, mapped
+from fluxperf.model import PromptBytes
 from fluxperf.plan.editions import Edition
 from fluxperf.plan.entry import Entry, cut, estimate_tokens, fingerprint
 from fluxperf.plan.workload import Dataset
@@ -26,49 +27,68 @@ class Encoding:
 
 
 @dataclass(frozen=True, slots=True)
+class Encoded:
+    """The requests of one edition, by dataset index: their tickets, their texts, and what was noticed on the way."""
+
+    tickets: Sequence[int]
+    texts: Texts
+    prints: Sequence[int]
+    was_cut: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Preparation:
-    """The encoded requests of all editions, and what was noticed on the way, by dataset index."""
+    """The encoded requests of all editions, which go by their names. Samples and orders are dataset indices."""
 
     bodies: Bodies
-    texts: Mapping[str, Texts]
-    _tickets: Mapping[str, Sequence[int]]
-    _prints: Sequence[int]
-    _was_cut: Sequence[int]
+    editions: Mapping[str, Encoded]
 
     def tickets(self, edition: str, order: Iterable[int]) -> Iterator[int]:
-        """The tickets for an order of dataset indices."""
-        tickets = self._tickets[edition]
+        """The tickets for an order."""
+        tickets = self.editions[edition].tickets
         return (tickets[index] for index in order)
 
-    def count_cut(self, sample: Iterable[int]) -> int:
+    def count_cut(self, edition: str, sample: Iterable[int]) -> int:
         """How many prompts of the sample were cut to the maximum input length."""
-        return sum(self._was_cut[index] for index in sample)
+        was_cut = self.editions[edition].was_cut
+        return sum(was_cut[index] for index in sample)
 
-    def count_duplicates(self, sample: Sequence[int]) -> int:
+    def count_duplicates(self, edition: str, sample: Iterable[int]) -> int:
         """How many prompts of the sample are the same as an earlier one in it."""
-        return sum(starmap(eq, pairwise(in_order(self._prints[index] for index in sample))))
+        prints = self.editions[edition].prints
+        return sum(starmap(eq, pairwise(in_order(prints[index] for index in sample))))
+
+    def measure_texts(self, edition: str, sample: Sequence[int]) -> tuple[PromptBytes, ...] | None:
+        """Of each prompt how long it is, and what it has in common with others; None: they are too many."""
+        return self.editions[edition].texts.measure(sample)
 
 
 def prepare(dataset: Dataset, editions: Sequence[Edition], encoding: Encoding) -> Preparation:
     """Encodes the entries of all editions."""
-    prints, was_cut = (mapped(repeat(0, len(dataset))) for _ in range(2))
-    tickets, places = {}, {}
     writer = BodyWriter()
-    for edition in editions:
-        of_edition, starts, ends = (mapped(repeat(0, len(dataset))) for _ in range(3))
-        for index in edition.sample:
-            entry, cut_off = _rewritten(dataset[index], edition, encoding.max_input_length)
-            was_cut[index] = cut_off
-            prints[index] = int.from_bytes(fingerprint(entry)[:8], "little")
-            body = encoding.api.encode(entry.turns[0], encoding.options, entry.max_output_tokens)
-            of_edition[index] = writer.add(Prepared(index, entry.session_id, estimate_tokens(entry), body))
-            start, end = find_messages(body)
-            starts[index], ends[index] = writer.body_start + start, writer.body_start + end
-        tickets[edition.name] = of_edition
-        places[edition.name] = (starts, ends)
+    columns = {edition.name: _encode(dataset, edition, encoding, writer) for edition in editions}
     bodies = writer.finish()
-    texts = {name: Texts(bodies, *found) for name, found in places.items()}
-    return Preparation(bodies, texts, tickets, prints, was_cut)
+    return Preparation(
+        bodies,
+        {
+            name: Encoded(tickets, Texts(bodies, starts, ends), prints, was_cut)
+            for name, (tickets, starts, ends, prints, was_cut) in columns.items()
+        },
+    )
+
+
+def _encode(dataset: Dataset, edition: Edition, encoding: Encoding, writer: BodyWriter) -> list[memoryview[int]]:
+    """Writes the bodies of an edition. By dataset index: ticket, start and end of the text, fingerprint, was it cut."""
+    columns = [mapped(repeat(0, len(dataset))) for _ in range(5)]
+    for index in edition.sample:
+        entry, was_cut = _rewritten(dataset[index], edition, encoding.max_input_length)
+        body = encoding.api.encode(entry.turns[0], encoding.options, entry.max_output_tokens)
+        ticket = writer.add(Prepared(index, entry.session_id, estimate_tokens(entry), body))
+        start, end = (writer.body_start + place for place in find_messages(body))
+        digest = int.from_bytes(fingerprint(entry)[:8], "little")
+        for column, value in zip(columns, (ticket, start, end, digest, was_cut), strict=True):
+            column[index] = value
+    return columns
 
 
 def _rewritten(entry: Entry, edition: Edition, max_input_length: int | None) -> tuple[Entry, bool]:

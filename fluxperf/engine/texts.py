@@ -42,7 +42,7 @@ class Texts:
         if len(sample) > MOST_COMPARED:
             return None
         ordered = sorted(sample, key=cmp_to_key(self._compare))
-        before = [None, *ordered[:-1]]
+        before = [None, *ordered][:-1]
         return tuple(
             PromptBytes(index, self.ends[index] - self.starts[index], 0 if last is None else self._common(last, index))
             for last, index in zip(before, ordered, strict=True)
@@ -64,6 +64,18 @@ class Texts:
             left = self.bodies.peek(self.starts[one] + known, self.starts[one] + until)
             right = self.bodies.peek(self.starts[other] + known, self.starts[other] + until)
             if left != right:
-                return known + next(place for place, (a, b) in enumerate(zip(left, right, strict=True)) if a != b)
+                return known + _find_difference(left, right)
             known, look = until, look * 4
         return length
+
+
+def _find_difference(left: bytes, right: bytes) -> int:
+    """The first place at which two of one length differ, by halves: long ones are not gone through byte by byte."""
+    start, end = 0, len(left)
+    while end - start > 1:
+        middle = (start + end) // 2
+        if left[start:middle] == right[start:middle]:
+            start = middle
+        else:
+            end = middle
+    return start

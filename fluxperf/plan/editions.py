@@ -20,7 +20,8 @@ from fluxperf.plan.planner import PLAIN, LevelPlan, find_drawn
 
 Rewrite: TypeAlias = Callable[[Entry], Entry]
 
-_WORDS = re.compile(r"(\s+)")
+# What separates words, and in scripts without spaces what separates clauses.
+_GAPS = re.compile("([\\s\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f]+)")
 _MARK_BYTES = 8  # in hexadecimal twice as many characters, and a space
 
 
@@ -58,7 +59,7 @@ def salt_of(token: str, concurrency: int) -> str:
 
 
 def salted(entry: Entry, *, salt: str) -> Entry:
-    """The entry with the salt before the first text of each turn that a request begins with."""
+    """The entry with the salt before its first text."""
     first, *others = entry.turns
     return replace(entry, turns=(_begin(first, lambda text: salt + text), *others))
 
@@ -67,7 +68,7 @@ def renewed(entry: Entry, *, token: str) -> Entry:
     """A prompt that nobody has sent, of the same length: its words in another order, behind a mark of its own.
 
     Each text of user and system keeps its characters and gaps, but for the mark, which takes the place of the first of
-    them. So a cache that finds more than prefixes finds nothing either.
+    them. So a cache that finds more than prefixes finds little either.
     """
     seed = f"{token}/{entry.index}"
     mark = blake2b(seed.encode(), digest_size=_MARK_BYTES).hexdigest() + " "
@@ -87,7 +88,7 @@ def _begin(turn: tuple[Message, ...], change: Callable[[str], str]) -> tuple[Mes
 def _shuffled(message: Message, draw: Random) -> Message:
     if message["role"] not in ("user", "system", "developer") or message["content"] is None:
         return message
-    parts = _WORDS.split(message["content"])  # words, and between them what separates them
+    parts = _GAPS.split(message["content"])  # words, and between them what separates them
     words = parts[::2]
     draw.shuffle(words)
     parts[::2] = words

@@ -55,10 +55,23 @@ def test_what_was_written_is_read_in_any_order(entries: list[Prepared], random: 
     bodies.close()
 
 
+@given(st.lists(prepared, min_size=1, max_size=20))
+def test_a_body_can_be_read_where_it_stands(entries: list[Prepared]) -> None:
+    writer = BodyWriter()
+    places = []
+    for entry in entries:
+        writer.add(entry)
+        places.append((writer.body_start, writer.body_start + len(entry.body)))
+    bodies = writer.finish()
+    assert [bodies.peek(*place) for place in places] == [entry.body for entry in entries]
+    bodies.close()
+
+
 def test_a_large_body() -> None:
     entry = Prepared(0, "session", 1, bytes(range(256)) * 20_000)
     bodies, (ticket,) = write([entry])
     assert bodies[ticket] == entry
+    assert bodies.peek(ticket, ticket + 10**9).endswith(entry.body)
     bodies.close()
 
 

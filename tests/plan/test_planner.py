@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluxperf.errors import UsageError
-from fluxperf.plan.planner import LevelPlan, PlanRequest, WorkerPlan, deal_lanes, find_drawn, plan_levels
+from fluxperf.model import CONTROL
+from fluxperf.plan.planner import PLAIN, LevelPlan, PlanRequest, WorkerPlan, deal_lanes, find_drawn, plan_levels
 
 
 @st.composite
@@ -25,7 +26,9 @@ def requests(draw: st.DrawFn) -> PlanRequest:
         num_samples=tuple(counts),
         same_samples=draw(st.booleans()),
         rounds=draw(st.integers(1, 4)),
-        shuffle_later_rounds=draw(st.booleans()),
+        later_order=draw(st.sampled_from(["shuffled", "same", "reversed"])),
+        control_round=draw(st.booleans()),
+        salted=draw(st.booleans()),
         seed=draw(st.integers()),
     )
 
@@ -79,13 +82,32 @@ def test_same_samples_are_prefixes_of_one_permutation(request: PlanRequest) -> N
 @given(requests())
 def test_every_round_sends_the_sample(request: PlanRequest) -> None:
     for plan in plan_levels(request):
-        assert [one.round for one in plan.rounds] == list(range(1, request.rounds + 1))
+        control = [CONTROL] if request.control_round else []
+        assert [one.round for one in plan.rounds] == [*range(1, request.rounds + 1), *control]
         assert list(plan.rounds[0].order) == list(plan.sample)
         for one in plan.rounds:
             assert one.concurrency == plan.concurrency
             assert sorted(one.order) == sorted(plan.sample)
-            if not request.shuffle_later_rounds:
+
+
+@given(requests())
+def test_later_rounds_have_the_order_that_was_asked_for(request: PlanRequest) -> None:
+    for plan in plan_levels(request):
+        for one in plan.rounds[1:]:
+            if request.later_order == "same":
                 assert list(one.order) == list(plan.sample)
+            elif request.later_order == "reversed":
+                assert list(one.order) == list(plan.sample)[::-1]
+
+
+@given(requests())
+def test_an_edition_is_what_the_rounds_of_a_level_have_in_common(request: PlanRequest) -> None:
+    for plan in plan_levels(request):
+        for one in plan.rounds:
+            if one.round == CONTROL:
+                assert one.edition == f"control/{plan.concurrency}"
+            else:
+                assert one.edition == (f"salted/{plan.concurrency}" if request.salted else PLAIN)
 
 
 @given(requests())
@@ -111,15 +133,26 @@ def test_the_same_request_gives_the_same_plan(request: PlanRequest) -> None:
     assert plan_levels(request) == plan_levels(replace(request))
 
 
-def plan_one(**changes: int | bool) -> LevelPlan:
+def plan_one(**changes: int | bool | str) -> LevelPlan:
     request = PlanRequest(dataset_size=100, concurrency=(5,), rounds=3)
     return plan_levels(replace(request, **changes))[0]  # type: ignore[arg-type]
 
 
 def test_seed_decides_the_sample_and_each_later_round_is_shuffled_anew() -> None:
     assert plan_one(seed=1).sample != plan_one(seed=2).sample
-    orders = [list(one.order) for one in plan_one().rounds]
-    assert orders[0] != orders[1] != orders[2] != orders[0]
+    orders = [tuple(one.order) for one in plan_one(control_round=True).rounds]
+    assert len(set(orders)) == len(orders) == 4
+
+
+def test_how_later_rounds_are_ordered_changes_no_sample() -> None:
+    samples = {order: list(plan_one(later_order=order).sample) for order in ("shuffled", "same", "reversed")}
+    assert samples["shuffled"] == samples["same"] == samples["reversed"]
+
+
+def test_a_control_round_and_salts_change_no_other_round() -> None:
+    plain, changed = plan_one(), plan_one(control_round=True, salted=True)
+    assert [list(one.order) for one in plain.rounds] == [list(one.order) for one in changed.rounds[:-1]]
+    assert [one.edition for one in changed.rounds] == ["salted/5"] * 3 + ["control/5"]
 
 
 def test_plan_is_the_same_in_every_python() -> None:

@@ -9,8 +9,10 @@ import pytest
 from fluxperf.errors import NotYetError, UsageError
 from fluxperf.plan.readers import OWN_HEADERS, READERS
 from fluxperf.plan.settings import Settings, read_settings
+from fluxperf.watch.engines import ENGINES
 
-URL = "http://localhost:8000/v1/chat/completions"
+SERVER = "http://localhost:8000"
+URL = f"{SERVER}/v1/chat/completions"
 NEEDED = {"dataset": "d.jsonl", "endpoint": URL}
 KEY = "sk-secret"
 
@@ -31,8 +33,14 @@ def test_what_is_not_given_has_its_default() -> None:
     assert read() == read(**absent) == Settings(dataset="d.jsonl", endpoint=URL)
 
 
+# Read like a setting, and then another one.
+SYNONYMS = {"no_shuffle_round2": "round2_order"}
+
+
 def test_every_setting_has_a_reader() -> None:
-    assert list(READERS) == [field.name for field in fields(Settings)]
+    names = [field.name for field in fields(Settings)]
+    assert [name for name in READERS if name not in SYNONYMS] == names
+    assert set(SYNONYMS.values()) <= set(names)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +60,9 @@ def test_every_setting_has_a_reader() -> None:
         ("same_samples", True, True),
         ("mode", "dual_round", "dual_round"),
         ("rounds", "1", 1),
-        ("no_shuffle_round2", True, True),
+        ("round2_order", "reversed", "reversed"),
+        ("control_round", True, True),
+        ("salt", True, True),
         ("seed", "-7", -7),
         ("max_output_tokens", " 1 ", 1),
         ("min_output_tokens", "256", 256),
@@ -69,6 +79,9 @@ def test_every_setting_has_a_reader() -> None:
         ("http", 1.1, "1.1"),
         ("timestamps", "user", "user"),
         ("slo_file", "slo.yaml", "slo.yaml"),
+        ("engine", "sglang", "sglang"),
+        ("reset_cache_url", f"{SERVER}/slots/{{id}}?action=erase ", f"{SERVER}/slots/{{id}}?action=erase"),
+        ("prometheus_url", "https://me:pass@host/prometheus", "https://me:pass@host/prometheus"),
         ("mock_server", True, True),
         ("mock_host", "::1", "::1"),
         ("mock_port", "65535", 65535),
@@ -114,6 +127,18 @@ def test_value_is_read(name: str, raw: Any, value: Any) -> None:
         ("concurrency", "9" * 30, f"takes a whole number, not '{'9' * 30}'"),
         ("same_samples", "yes", "is either given or not; it takes no value such as 'yes'"),
         ("mode", "triple_round", "is one of dual_round, multi_turn, not 'triple_round'"),
+        ("round2_order", "random", "is one of shuffled, same, reversed, not 'random'"),
+        ("control_round", "yes", "is either given or not; it takes no value such as 'yes'"),
+        ("salt", "abc", "is either given or not; it takes no value such as 'abc'"),
+        ("engine", "vLLM", "is one of auto, vllm, sglang, llamacpp, lmcache, trtllm, none, not 'vLLM'"),
+        ("reset_cache_url", "/reset", f"must be a full URL such as {SERVER}/reset_prefix_cache"),
+        (
+            "reset_cache_url",
+            "http://h/a b",
+            f"holds characters that a URL cannot; it must look like {SERVER}/reset_prefix_cache",
+        ),
+        ("prometheus_url", "localhost:9090", "must be a full URL such as http://localhost:9090"),
+        ("prometheus_metrics", ["a", ""], "must be a text that is not empty, not ''"),
         ("rounds", "1.5", "takes a whole number, not '1.5'"),
         ("rounds", True, "takes a whole number, not True"),
         ("rounds", "-1", "must be at least 1, not -1"),
@@ -184,6 +209,61 @@ def test_an_endpoint_or_the_mock_server_is_needed() -> None:
 def test_fewest_output_tokens_are_not_above_the_most() -> None:
     assert faults(min_output_tokens="300") == ["--min-output-tokens 300 is above --max-output-tokens 256"]
     assert read(min_output_tokens="300", max_output_tokens="300").min_output_tokens == 300
+
+
+# The cache and the metrics.
+
+
+def test_the_engines_are_those_whose_counters_are_known() -> None:
+    for engine in ("auto", "none", *ENGINES):
+        assert read(engine=engine).engine == engine
+    (fault,) = faults(engine="tgi")
+    named = fault.removeprefix("--engine is one of ").removesuffix(", not 'tgi'").split(", ")
+    assert set(named) == {"auto", "none", *ENGINES}
+
+
+def test_no_shuffle_is_another_word_for_the_same_order() -> None:
+    assert read(no_shuffle_round2=True).round2_order == "same"
+    assert read(no_shuffle_round2=True, round2_order="same").round2_order == "same"
+    assert read(no_shuffle_round2=False).round2_order == "shuffled"
+    assert read(no_shuffle_round2=False, round2_order="reversed").round2_order == "reversed"
+
+
+@pytest.mark.parametrize("order", ["shuffled", "reversed"])
+def test_two_orders_contradict_each_other(order: str) -> None:
+    assert faults(no_shuffle_round2=True, round2_order=order) == [
+        f"--no-shuffle-round2 contradicts --round2-order {order}: leave one out"
+    ]
+
+
+def test_an_order_that_is_none_is_one_fault() -> None:
+    assert faults(no_shuffle_round2=True, round2_order="random") == [
+        "--round2-order is one of shuffled, same, reversed, not 'random'"
+    ]
+
+
+@pytest.mark.parametrize("name", ["reset_cache_between_rounds", "reset_cache_between_concurrency"])
+def test_resets_in_between_need_to_know_how(name: str) -> None:
+    assert faults(**{name: True}) == [
+        f"--{name.replace('_', '-')} needs --reset-cache-url: the call that empties the server's cache"
+    ]
+    assert getattr(read(**{name: True, "reset_cache_url": f"{SERVER}/flush_cache"}), name) is True
+
+
+def test_metrics_need_to_know_where() -> None:
+    metrics = ["vllm:num_requests_running", 'name{engine="0"}']
+    assert faults(prometheus_metrics=metrics) == [
+        "--prometheus-metrics needs --prometheus-url: a /metrics page, or a Prometheus server"
+    ]
+    assert read(prometheus_metrics=metrics, prometheus_url=f"{SERVER}/metrics").prometheus_metrics == tuple(metrics)
+    assert read(prometheus_url=f"{SERVER}/metrics").prometheus_metrics == ()
+
+
+def test_all_that_does_not_go_together_is_told_at_once() -> None:
+    values = {"reset_cache_between_rounds": True, "prometheus_metrics": ["a"], "min_output_tokens": "300"}
+    assert [fault.split()[0] for fault in faults(**values)] == [
+        *("--reset-cache-between-rounds", "--prometheus-metrics", "--min-output-tokens"),
+    ]
 
 
 @pytest.mark.parametrize(

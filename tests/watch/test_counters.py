@@ -3,6 +3,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import chain, count, repeat
 
+import pytest
+
 from fluxperf.model.cache import CacheCounters, Reading
 from fluxperf.watch.counters import QUIET_POLL_S, QUIET_TIMEOUT_S, CounterWatch
 from fluxperf.watch.engines import ENGINES
@@ -125,8 +127,9 @@ def test_a_page_that_cannot_be_read_is_not_waited_for() -> None:
     assert (found.reading, server.looks) == (Reading.UNREADABLE, 1)
 
 
-def test_a_page_that_cannot_be_read_any_more_says_less_than_what_there_was() -> None:
-    found, server = round_of(100, vllm_page(60, 1100, running=1), BROKEN)
+@pytest.mark.parametrize("prompt_tokens", [100, 200, None])
+def test_a_page_that_cannot_be_read_any_more_says_less_than_what_there_was(prompt_tokens: int | None) -> None:
+    found, server = round_of(prompt_tokens, vllm_page(60, 1100, running=1), BROKEN)
     assert (found.reading, found.hits, server.looks) == (Reading.OK, 60, 2)
 
 

@@ -152,6 +152,16 @@ def test_a_named_engine_without_a_page(reply: Reply, reading: Reading, why: str)
     assert (found.engine, found.reading) == ("llamacpp", reading)
 
 
+def test_an_engine_is_missed_where_it_has_its_page() -> None:
+    with answering({"GET /metrics": Reply(body="[]")}) as server:
+        known = look(server, "trtllm")
+        url = f"{server.url}/prometheus/metrics"
+        assert urls(known) == [url]
+        assert known.identity.note == (
+            f"the server shows no counters: {url} answered with status 404; start it with return_perf_metrics on"
+        )
+
+
 def test_a_named_engine_whose_page_is_there_later() -> None:
     pages = [Reply(503), Reply(body=vllm_page(1, 2)), Reply(body=vllm_page(4, 12))]
     with answering({"GET /metrics": pages}) as server:
@@ -294,9 +304,10 @@ def test_a_further_page_may_be_the_only_one() -> None:
 
 
 @pytest.mark.parametrize("reply", [HTML, Reply(302, headers={"location": "/query"})])
-def test_a_prometheus_server_is_no_page_and_nobodys_trouble(reply: Reply) -> None:
+@pytest.mark.parametrize("wanted", ["auto", "vllm"])
+def test_a_prometheus_server_is_no_page_and_nobodys_trouble(reply: Reply, wanted: str) -> None:
     with answering({"GET /": reply}) as prometheus, answering({}) as server:
-        found = look(server, further=(Page(f"{prometheus.url}/", Access()),)).identity
+        found = look(server, wanted, (Page(f"{prometheus.url}/", Access()),)).identity
         assert found.note == f"the server shows no counters: {server.url}/metrics answered with status 404"
     assert found.reading is Reading.ABSENT
 

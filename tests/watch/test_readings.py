@@ -66,11 +66,11 @@ def test_names_with_and_without_total(ending: str) -> None:
 
 
 def test_several_engines_behind_one_port_are_summed_and_told_apart() -> None:
-    before = vllm_page(0, 100) + vllm_page(5, 50, engine="1")
-    after = vllm_page(30, 200) + vllm_page(15, 70, engine="1")
+    before = vllm_page(0, 100, engine="1") + vllm_page(5, 50, engine="10")
+    after = vllm_page(30, 200, engine="1") + vllm_page(15, 70, engine="10")
     found = between("vllm", before, after)
     assert (found.hits, found.queries, found.prompt_tokens) == (40, 120, 120)
-    assert found.by_engine == {"0": Hits(hits=30, queries=100), "1": Hits(hits=10, queries=20)}
+    assert found.by_engine == {"1": Hits(hits=30, queries=100), "10": Hits(hits=10, queries=20)}
 
 
 def test_what_appears_only_after_the_round_counts_from_zero() -> None:
