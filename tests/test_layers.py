@@ -43,7 +43,9 @@ LAYERS = {
     "provenance": MIDDLE | {"site"},
     "ledger": MIDDLE | SIDES | {"output", "provenance"},
     "calibrate": BOTTOM | {"launch"},
-    "runner": MIDDLE | SIDES | {"calibrate", "engine", "launch", "ledger", "output", "particulars", "provenance", "site", "stage"},
+    "runner": MIDDLE
+    | SIDES
+    | {"calibrate", "engine", "launch", "ledger", "output", "particulars", "provenance", "site", "stage"},
     "usage": set[str](),
     "cli": MIDDLE | SIDES | {"calibrate", "runner", "usage"},
     "__main__": {"cli"},

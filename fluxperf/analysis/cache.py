@@ -22,7 +22,7 @@ def examine(evidence: Evidence) -> CacheFigures:
     sent = tally.sums["usage_prompt_tokens"] + estimated
     silent = tally.sums["input_tokens"] - tally.sums["usage_prompt_tokens"]
     # Held against an estimate, the server's count would tell of traffic that there is none of.
-    counted = _counted(counters, sent) if silent <= MOST_ESTIMATED * sent else None
+    counted = _counted(counters, sent) if silent <= MOST_ESTIMATED * sent and not evidence.stopped else None
     # Of requests without an answer nobody knows whether the server counted them, so they explain what they can.
     ours = sent if counted is None else min(max(counted, sent - estimated), sent)
     engine = counters.engine if counters is not None else None
@@ -57,7 +57,7 @@ def judge_cold(history: History, figures: CacheFigures) -> tuple[bool | None, st
     """
     if history.repeats:
         return None, None
-    found = max(figures.rates, default=None)
+    found = figures.found_rate
     if history.sent_before_at is not None:
         return False, f"sent before at concurrency {history.sent_before_at}"
     if found is None:
@@ -71,11 +71,16 @@ def judge_cold(history: History, figures: CacheFigures) -> tuple[bool | None, st
     return True, None
 
 
-def confirm_reset(history: History, cold: bool | None) -> bool | None:
-    """Whether what came after a reset bears it out; None: there was none, or nobody tells."""
+def confirm_reset(history: History, figures: CacheFigures, cold: bool | None) -> bool | None:
+    """Whether what came after a reset bears it out; None: there was none, or nobody tells.
+
+    That prompts are new by themselves confirms nothing.
+    """
     if history.reset is None:
         return None
-    return cold if history.reset.accepted else False
+    if not history.reset.accepted:
+        return False
+    return cold if figures.rates else None
 
 
 def _estimated_tokens(tally: Tally) -> int:
