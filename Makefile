@@ -26,7 +26,7 @@ $(STAMP): setup.py constraints.txt fluxperf/__init__.py
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/fluxperf --mock-server --dataset examples/example_dataset.json --num-samples 10 --concurrency 5 \
+	$(BIN)/fluxperf --mock-server --dataset examples/example_dataset.json --num-samples 10 --concurrency 2 \
 		--output-dir results/demo --overwrite
 
 test: $(STAMP)
