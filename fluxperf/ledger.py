@@ -14,6 +14,7 @@ from fluxperf.errors import MeasurementInvalid, RunFailed
 from fluxperf.files import write_stream
 from fluxperf.model import CONTROL, Comparison, RoundResult, RunResult, Status, Verdict
 from fluxperf.model.dose import DoseResponse
+from fluxperf.model.evaluation import CacheEvaluation
 from fluxperf.output import OutputDirectory
 from fluxperf.plan.settings import Settings
 from fluxperf.provenance import Asked, describe_asked, describe_environment
@@ -32,6 +33,7 @@ class Ledger:
         self._rounds: list[RoundResult] = []
         self._comparisons: list[Comparison] = []
         self._doses: list[tuple[RoundResult, DoseResponse]] = []
+        self._evaluations: tuple[CacheEvaluation, ...] = ()
 
     def enter(self, result: RoundResult) -> None:
         """A round is over."""
@@ -39,6 +41,7 @@ class Ledger:
         self._rounds.append(result)
         if level:
             self._compare(level, result)
+        self._evaluate([*level, result])
         try:  # on disk before it is shown, in case nobody reads on; shown also if the disk is full
             self.output.write_run(self._run(partial=True))
             self.output.write_round(result)
@@ -54,6 +57,11 @@ class Ledger:
                 self._comparisons += compare(result, later)
         elif (dose := respond(pairs)) is not None:
             self._doses.append((result, dose))
+
+    def _evaluate(self, level: list[RoundResult]) -> None:
+        """The level anew. Those before it stay as they are: reading all their requests once more would take a while."""
+        others = (one for one in self._evaluations if one.concurrency != level[0].concurrency)
+        self._evaluations = (*others, *evaluate(level, self._comparisons, self._doses))
 
     def close(self, *, partial: bool) -> None:
         """The run is over.
@@ -76,7 +84,6 @@ class Ledger:
             raise MeasurementInvalid(describe_invalid(verdict))
 
     def _run(self, *, partial: bool) -> RunResult:
-        evaluations = evaluate(self._rounds, self._comparisons, self._doses)
         return RunResult(
             started_at=self._started_at,
             partial=partial,
@@ -85,8 +92,8 @@ class Ledger:
             configuration=describe_asked(self._asked),
             rounds=tuple(self._rounds),
             comparisons=tuple(self._comparisons),
-            evaluations=evaluations,
-            verdict=judge_run(self._rounds, evaluations, partial=partial),
+            evaluations=self._evaluations,
+            verdict=judge_run(self._rounds, self._evaluations, partial=partial),
         )
 
 

@@ -14,7 +14,7 @@ from fluxperf.analysis.eviction import explain_misses
 from fluxperf.analysis.evidence import percent
 from fluxperf.analysis.questions import TELL, Level, ask, name_of
 from fluxperf.analysis.verdict import judge
-from fluxperf.model import CONTROL, Comparison, RoundResult, Status
+from fluxperf.model import CONTROL, Comparison, RoundName, RoundResult, Status
 from fluxperf.model.dose import DoseResponse
 from fluxperf.model.evaluation import Answer, CacheEvaluation
 from fluxperf.model.result import Effect
@@ -22,6 +22,8 @@ from fluxperf.model.result import Effect
 METRIC = "ttft_ms"
 # Below this share of what could have hit, a gain is not the cache's.
 LEAST_HIT = 0.1
+# So many times as many prompts as run at once make as many stretches as `fluxperf.analysis.clustered` needs.
+LEAST_WAVES = 4
 
 
 def evaluate(
@@ -60,68 +62,83 @@ def _of_one_round(level: Level) -> Iterator[CacheEvaluation]:
 
 
 def _evaluate(level: Level, later: RoundResult, comparisons: Sequence[Comparison]) -> CacheEvaluation:
-    def find(baseline: object, against: object) -> Comparison | None:
+    def find(baseline: RoundName, against: RoundName) -> Comparison | None:
         found = (one for one in comparisons if (one.baseline_round, one.round) == (baseline, against))
         return next(found, None)
 
     gross = find(level.first.round, later.round)
-    level = replace(level, later=later, ttft=gross, eviction=explain_misses(level.first, later))
+    before = level.rounds[level.rounds.index(later) - 1]  # the last time that the prompts were sent
+    level = replace(level, later=later, ttft=gross, eviction=explain_misses(before, later))
     checks = ask(level)
-    verdict = judge(checks)
-    control_holds = level.control is not None and level.control.summary.cold is not False
-    net = find(CONTROL, later.round) if control_holds else None
-    effect = net or gross
-    answer, why = _answer(level, later, effect, verdict.status, net=net is not None)
-    return CacheEvaluation(
+    found = CacheEvaluation(
         stage=later.stage,
         concurrency=later.concurrency,
         round=later.round,
-        answer=answer,
-        why=why,
-        effect=effect,
+        answer=Answer.CANNOT_TELL,
+        why="",
+        effect=(find(CONTROL, later.round) if _is_fresh(level.control) else None) or gross,
         drift=find(level.first.round, CONTROL),
         eviction=level.eviction,
         checks=checks,
-        verdict=verdict,
+        verdict=judge(checks),
     )
+    answer, why = _answer(later, found)
+    return replace(found, answer=answer, why=why)
 
 
-def _answer(
-    level: Level, later: RoundResult, effect: Comparison | None, status: Status, *, net: bool
-) -> tuple[Answer, str]:
+def _is_fresh(control: RoundResult | None) -> bool:
+    """Whether there is a control round, and it was what it should be."""
+    return control is not None and control.summary.cold is not False and control.summary.successful_requests > 0
+
+
+def _answer(later: RoundResult, found: CacheEvaluation) -> tuple[Answer, str]:
     """The most that can be said, and the reason for it."""
-    name, cache = name_of(later), later.summary.cache
-    invalid = next((check for check in ask(level) if check.weight is Status.INVALID), None)
-    if status is Status.INVALID and invalid is not None:
-        return Answer.CANNOT_TELL, invalid.text
+    effect = found.effect
+    if found.verdict.status is Status.INVALID:
+        return Answer.CANNOT_TELL, found.verdict.reasons[0]
     if effect is None or effect.mean_ratio is None:
         return Answer.CANNOT_TELL, "no prompt succeeded in both rounds"
+    if later.summary.cache is not None and not later.summary.cache.repeats:
+        return Answer.CANNOT_TELL, f"{name_of(later)} began with an empty cache too, as was asked for"
     if effect.effect is Effect.UNKNOWN:
-        return Answer.CANNOT_TELL, (
-            f"how sure it is cannot be told from {effect.pairs} prompts at this concurrency, of which too many ran "
-            f"together; take at least {4 * level.first.concurrency} prompts (--num-samples)"
-        )
-    if cache is not None and not cache.repeats:
-        return Answer.CANNOT_TELL, f"{name} began with an empty cache too, as was asked for"
+        return Answer.CANNOT_TELL, _too_few(effect)
+    return _of_effect(later, found, effect.effect)
+
+
+def _too_few(effect: Comparison) -> str:
+    needed = LEAST_WAVES * max(effect.concurrency, 1)
+    text = f"{effect.pairs} prompts, {effect.concurrency} at a time, are too few to say how sure it is"
+    return f"{text}: {needed} or more must be compared (--num-samples)"
+
+
+def _of_effect(later: RoundResult, found: CacheEvaluation, effect: Effect) -> tuple[Answer, str]:
+    """Where the comparison says whether there is one."""
+    name, cache = name_of(later), later.summary.cache
     hit, could = (None, None) if cache is None else (cache.hit_rate, cache.expected_rate)
-    if effect.effect is Effect.NOT_SHOWN:
-        if hit is not None and hit < LEAST_HIT * (could or 1.0):
-            return Answer.NO, level.eviction or f"{name} found only {percent(hit)} of its prompt tokens in the cache"
-        return Answer.NOT_SHOWN, "a difference, if there is one, is smaller than the noise between prompts"
-    if effect.effect is Effect.SLOWER:
-        return Answer.NO, f"{name} was slower"
+    than = " than fresh prompts" if found.is_net else ""
     if hit is not None and hit < LEAST_HIT * (could or 1.0):
-        found = f"{name} was faster, but found only {percent(hit)} of its prompt tokens in the cache"
-        if net:
-            return Answer.CANNOT_TELL, (
-                f"{found}, and fresh prompts were not faster: a cache helps that neither usage nor counters count"
-            )
-        return Answer.NO, f"{found}: the server became faster by itself, or by what it does not count"
-    if hit is None and not net:
+        return _of_few_hits(name, found, effect, "none" if hit == 0 else f"only {percent(hit)}")
+    cached = "" if hit is None else f"{percent(hit)} of its prompt tokens came from the cache"
+    if effect is Effect.NOT_SHOWN:
+        why = f"{name} was neither clearly faster nor clearly slower{than}"
+        return Answer.NOT_SHOWN, f"{why}, though {cached}" if cached else why
+    if effect is Effect.SLOWER:
+        return Answer.NO, f"{name} was slower{than}{f', though {cached}' if cached else ''}"
+    if hit is None and not found.is_net:
         return Answer.CANNOT_TELL, (
             f"{name} was faster, and nobody says whether by the cache: {TELL}, or tell a warmer server apart by "
             "--control-round"
         )
-    return Answer.YES, f"{name} was faster, and " + (
-        f"{percent(hit)} of its prompt tokens came from the cache" if hit is not None else "fresh prompts were not"
-    )
+    return Answer.YES, f"{name} was faster{than}{f', and {cached}' if cached else ''}"
+
+
+def _of_few_hits(name: str, found: CacheEvaluation, effect: Effect, share: str) -> tuple[Answer, str]:
+    """Where `share` says that next to nothing of what could have hit did."""
+    cached = f"{share} of {name}'s prompt tokens came from the cache"
+    if effect is not Effect.FASTER:
+        return Answer.NO, f"{cached}; {found.eviction}" if found.eviction else cached
+    if found.is_net:
+        return Answer.CANNOT_TELL, (
+            f"{name} was faster than fresh prompts, but {cached}: something helps that neither usage nor counters count"
+        )
+    return Answer.NO, f"the server became faster by itself, or by what it does not count: {cached}"

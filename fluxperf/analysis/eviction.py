@@ -8,17 +8,21 @@ order every distance is the whole round, so a cache that is a little too small f
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fluxperf.model import RoundResult, Timeline
 
-# From this share of its tokens on a prompt counts as found.
-FOUND = 0.5
-# A limit is believed if it puts so many prompts on the right side, and so many are on either.
-LEAST_RIGHT, LEAST_SIDE = 0.9, 0.05
+# From this share of its tokens on a prompt counts as found; a round is as it should be from that share of what could
+# have hit.
+FOUND, ENOUGH = 0.5, 0.9
 # Below this share of what could have hit, nothing to speak of was found.
 NOTHING = 0.1
+# A limit is believed if it has this share of those that were found on its one side, and of the others on its other, on
+# average. And if there are so many of either: with fewer, chance often draws a line as good.
+LEAST_RIGHT = 0.9
+LEAST_SHARE, LEAST_COUNT = 0.05, 3
 MOST_COMPARED = 20_000
 
 
@@ -31,45 +35,47 @@ class Visit:
 
 
 def explain_misses(before: RoundResult, later: RoundResult) -> str | None:
-    """Why `later` found less than half of what could have hit, in a sentence; None: it found more, or nobody knows."""
+    """Why `later` found less than nine tenths of what could have hit, in a sentence.
+
+    None: it found more, or nobody knows.
+    """
     cache = later.summary.cache
     if cache is None or not cache.repeats or cache.hit_rate is None or not cache.expected_rate:
         return None
     found = cache.hit_rate / cache.expected_rate
-    if found >= FOUND or len(before.requests) > MOST_COMPARED:
+    if found >= ENOUGH or len(before.requests) > MOST_COMPARED:
         return None
-    work = sum(request.input_tokens + request.output_tokens for request in before.requests)
+    if cache.counters is not None and cache.counters.queries == 0:
+        return "the cache is off, for the server looked nothing up in it"
+    work = sum(_size(request) for request in _sent(before.requests))
     capacity = cache.counters.capacity_tokens if cache.counters is not None else None
+    thrash = found <= NOTHING and same_order(before.requests, later.requests)
     if capacity is not None and capacity < work:
-        return _too_small(same_order(before.requests, later.requests), capacity, work, told=True)
+        return _too_small(f"{capacity:,}", work, thrash=thrash)
     visits = find_visits(before.requests, later.requests)
     limit = find_limit(visits)
     if limit is not None:
-        return _too_small(same_order(before.requests, later.requests), limit, work, told=False)
-    if found > NOTHING:
+        return _too_small(f"about {limit:,}", work, thrash=thrash)
+    if found > NOTHING or not visits:
         return None
-    if capacity is None and same_order(before.requests, later.requests):
+    if capacity is not None:
+        return f"the cache is off, or does not work: it would hold {capacity:,} tokens, and the round has {work:,}"
+    if thrash:
         return (
-            f"LRU thrash, if the cache holds less than the round's {work:,} tokens: in the same order each prompt is "
-            "thrown out just before it comes again; or the cache is off. --round2-order reversed, or fewer prompts, "
-            "tell which"
+            f"either the cache is off, or this is LRU thrash: if it holds less than the round's {work:,} tokens, in "
+            "the same order each prompt is thrown out just before it comes again (--round2-order reversed would tell)"
         )
-    shortest = min((visit.distance_tokens for visit in visits), default=None)
-    if shortest is None:
-        return None
-    return (
-        f"the cache is off, or holds less than {max(shortest, 1):,} tokens: nothing was found, though prompts came "
-        "again after no more than that of others"
-        if capacity is None
-        else f"the cache holds {capacity:,} tokens, more than the round's {work:,}, and found nothing: is it on?"
-    )
+    if hits := sum(visit.found for visit in visits):
+        return f"the cache is very small: it had no more than {hits} of the {len(visits)} prompts"
+    nearest = max(min(visit.distance_tokens for visit in visits), 1)
+    return f"the cache is off or very small: not even a prompt that came again after {nearest:,} tokens was found"
 
 
-def _too_small(same: bool, capacity: int, work: int, *, told: bool) -> str:
-    holds = f"the cache holds {'' if told else 'about '}{capacity:,} tokens, and the round has {work:,}"
-    if same:
-        return f"LRU thrash: {holds}, so in the same order each prompt is thrown out just before it comes again"
-    return f"LRU eviction: {holds}, so only prompts that came again soon enough were found"
+def _too_small(holds: str, work: int, *, thrash: bool) -> str:
+    size = f"the cache holds {holds} tokens, and the round has {work:,}"
+    if thrash:
+        return f"LRU thrash: {size}, so in the same order each prompt is thrown out just before it comes again"
+    return f"LRU eviction: {size}, so only prompts that came again soon enough were found"
 
 
 def same_order(before: Iterable[Timeline], later: Iterable[Timeline]) -> bool:
@@ -85,6 +91,11 @@ def same_order(before: Iterable[Timeline], later: Iterable[Timeline]) -> bool:
     return 1 - 6 * distances / (count * (count * count - 1)) >= 0.9
 
 
+def _size(request: Timeline) -> int:
+    """What it takes of the cache: engines keep what they generate too."""
+    return request.input_tokens + request.output_tokens
+
+
 def _sent(requests: Iterable[Timeline]) -> list[Timeline]:
     return sorted((one for one in requests if one.sent_ns is not None), key=lambda one: one.sent_ns or 0)
 
@@ -97,7 +108,7 @@ def find_visits(before: Iterable[Timeline], later: Iterable[Timeline]) -> list[V
     """
     first, second = _sent(before), _sent(later)
     place = {request.index: rank for rank, request in enumerate(second)}
-    sizes = {request.index: request.input_tokens + request.output_tokens for request in first}
+    sizes = {request.index: _size(request) for request in first}
     ahead = _Sums(len(second))  # tokens by place in the second round, of prompts that are later in the first
     before_it = _running([sizes.get(request.index, 0) for request in second])
     visits, after = [], 0
@@ -117,17 +128,18 @@ def find_visits(before: Iterable[Timeline], later: Iterable[Timeline]) -> list[V
 
 def find_limit(visits: Sequence[Visit]) -> int | None:
     """The distance up to which prompts were found, tokens; None: distance does not tell which were."""
-    ordered = sorted(visits, key=lambda visit: visit.distance_tokens)
-    hits = sum(visit.found for visit in ordered)
-    if not ordered or not LEAST_SIDE <= hits / len(ordered) <= 1 - LEAST_SIDE:
+    hits = sum(visit.found for visit in visits)
+    misses = len(visits) - hits
+    if min(hits, misses) < max(LEAST_COUNT, LEAST_SHARE * len(visits)):
         return None
-    right = len(ordered) - hits  # with a limit below all of them
-    best, limit = right, 0
-    for visit in ordered:
-        right += 1 if visit.found else -1
+    best, limit = 0.0, 0
+    within = Counter[bool]()  # those of the distance so far, by whether they were found
+    for visit in sorted(visits, key=lambda visit: (visit.distance_tokens, visit.found)):
+        within[visit.found] += 1
+        right = (within[True] / hits + 1 - within[False] / misses) / 2
         if right > best:
             best, limit = right, visit.distance_tokens
-    return limit if best >= LEAST_RIGHT * len(ordered) and limit else None
+    return limit if best >= LEAST_RIGHT and limit else None
 
 
 def _running(values: Sequence[int]) -> list[int]:

@@ -100,8 +100,11 @@ def longest_ns(lags: Iterable[Histogram]) -> int | None:
 
 
 def percent(share: float) -> str:
-    """A share in words; below 10 % with a digit more, so that what is just above a limit does not look like it."""
-    return f"{share:.1%}" if share >= 0.1 else f"{share:.2%}"
+    """A share in words; below 10 % with a digit more, so that what is just above a limit does not look like it.
+
+    Nothing and all are said as such.
+    """
+    return f"{share:.0%}" if share in (0, 1) else f"{share:.1%}" if share >= 0.1 else f"{share:.2%}"
 
 
 def count_stalls(lags: Iterable[Histogram]) -> int:

@@ -35,7 +35,7 @@ def summarise(evidence: Evidence) -> RoundSummary:
     cache = examine(evidence)
     checks = run_checks(evidence)
     cold, reason = judge_cold(evidence.history, cache)
-    cache = replace(cache, reset_confirmed=confirm_reset(evidence.history, cold))
+    cache = replace(cache, reset_confirmed=confirm_reset(evidence.history, cache, cold))
     return RoundSummary(
         total_requests=total,
         successful_requests=good,

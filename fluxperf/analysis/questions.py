@@ -22,6 +22,8 @@ MOST_APART = 0.05
 MOST_LENGTH_CHANGE = 0.05
 # Shares of prompts without a pair, and how far shares of failures may be apart.
 MANY_DROPPED, MOST_DROPPED, MOST_FAILURES_APART = 0.10, 0.50, 0.05
+# What checks of the client call the figures that an effect comes from.
+TYPICAL_TTFT = {"ttft_ms", "ttft_ms.p50"}
 # Of what could have hit, a warm round should find so much.
 WARM = 0.5
 
@@ -31,7 +33,10 @@ COLD = "empty the cache with --reset-cache-url, begin prompts with --salt, or ta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """The rounds of one level, in order, and the comparison of TTFT that is asked about; None: there is none."""
+    """The rounds of one level, in order, and what is asked about: a later round, and its TTFT against round 1's.
+
+    None: there is nothing to compare. `eviction` is why prompts were not found again, in a sentence.
+    """
 
     rounds: Sequence[RoundResult]
     later: RoundResult | None = None
@@ -49,9 +54,17 @@ class Level:
         return next((one for one in self.rounds if one.round == CONTROL), None)
 
     @property
+    def concerned(self) -> Sequence[RoundResult]:
+        """The rounds that the answer stands on: up to the later one, and the control round."""
+        if self.later is None:
+            return self.rounds
+        upto = self.rounds[: self.rounds.index(self.later) + 1]
+        return upto if self.control is None else (*upto, self.control)
+
+    @property
     def seen(self) -> Iterator[tuple[RoundResult, CacheFigures]]:
-        """The rounds with their cache figures."""
-        for one in self.rounds:
+        """Those with their cache figures."""
+        for one in self.concerned:
             if one.summary.cache is not None:
                 yield one, one.summary.cache
 
@@ -64,15 +77,17 @@ def name_of(one: RoundResult) -> str:
 def cold(level: Level) -> Check | None:
     """Whether the cold round was cold."""
     summary = level.first.summary
+    if not summary.successful_requests:
+        return None
+    rate = None if summary.cache is None else summary.cache.found_rate
     if summary.cold is False:
-        found = max(summary.cache.rates, default=1.0) if summary.cache is not None else 1.0
         text = f"round 1 was not cold: {summary.cold_reason}"
-        if found <= MOST_CACHED_WHEN_COLD:  # sent before, and forgotten since
-            return Check(name="cold", ok=False, text=f"{text}; but no more than {percent(found)} of them were cached")
+        if rate is not None and rate <= MOST_CACHED_WHEN_COLD:  # sent before, and forgotten since
+            text += f"; but {percent(rate)} of its prompt tokens were cached"
+            return Check(name="cold", ok=False, text=text)
         return Check(name="cold", ok=False, text=f"{text}; {COLD}", weight=Status.INVALID)
     if summary.cold is None:
         return Check(name="cold", ok=False, text=f"whether round 1 was cold is not known: {TELL}, or use --salt")
-    rate = summary.cache.hit_rate if summary.cache is not None else None
     if rate is None:
         return Check(name="cold", ok=True, text="round 1 was cold: its prompts were new to the server")
     return Check(name="cold", ok=True, text=f"round 1 was cold: {percent(rate)} of its prompt tokens were cached")
@@ -82,7 +97,7 @@ def warm(level: Level) -> Check | None:
     """Whether the warm round found what it could."""
     later = level.later
     cache = later.summary.cache if later is not None else None
-    if later is None or cache is None or not cache.repeats:
+    if later is None or cache is None or not cache.repeats or not later.summary.successful_requests:
         return None
     name = name_of(later)
     if cache.hit_rate is None:
@@ -99,17 +114,17 @@ def reset(level: Level) -> Check | None:
     asked = [(one, cache, cache.reset) for one, cache in level.seen if cache.reset is not None]
     for one, cache, call in asked:
         before = f"the reset before {name_of(one)}"
-        status = "" if call.status is None else f" with status {call.status}"
         if not call.accepted:
-            answer = call.answer or "it said nothing"
-            text = f"{before} was not done: {call.url} answered{status}: {answer}; the cache may not be empty"
+            status = "" if call.status is None else f" answered with status {call.status}"
+            said = f"{call.url}{status}: {call.answer}" if call.answer else f"{call.url}{status}"
+            text = f"{before} was not done, and the cache may not be empty: {said}"
         elif cache.reset_confirmed is None:
             text = f"{before} was accepted, but nobody confirms it, neither counters nor cached tokens: {TELL}"
         elif cache.reset_confirmed is False:
-            found = max(cache.rates, default=0.0)
             text = (
-                f"{before} was said to be done, but {percent(found)} of the prompt tokens after it were still cached: "
-                "it does nothing, or another tier keeps them; restart the server instead, or use --salt"
+                f"{before} was said to be done, but {percent(cache.found_rate or 0)} of the prompt tokens after it "
+                "were still cached: it does nothing, or another tier keeps them; restart the server instead, or use "
+                "--salt"
             )
         else:
             continue
@@ -125,11 +140,13 @@ def counters(level: Level) -> Check | None:
         found = cache.counters
         if found is None or found.reading in (Reading.OK, Reading.ABSENT):
             continue
-        text = f"{name_of(one)}: {found.why}"
-        if found.reading is Reading.RESET:
-            text += ", and so did its cache, empty; run again, and keep the server up"
-            return Check(name="counters", ok=False, text=text, weight=Status.INVALID)
-        return Check(name="counters", ok=False, text=text)
+        if found.reading is not Reading.RESET:
+            return Check(name="counters", ok=False, text=f"in {name_of(one)}, {found.why}")
+        text = (
+            f"in {name_of(one)} the server's counters began again, as after a restart, and so did its cache, empty; "
+            "run again, and keep the server up"
+        )
+        return Check(name="counters", ok=False, text=text, weight=Status.INVALID)
     return None
 
 
@@ -143,13 +160,19 @@ def traffic(level: Level) -> Check | None:
     if not shares:
         return None
     share, foreign, sent, one = max(shares, key=lambda found: abs(found[0]))
-    text = f"the server counted {sent + foreign:,} prompt tokens in {name_of(one)}, and {sent:,} were ours"
     if share < LEAST_COUNTED:
-        text += ": the counters are not of this server, or not of all of it; check the URL, and for replicas behind it"
+        text = (
+            f"in {name_of(one)} the server counted {-foreign:,} prompt tokens less than the {sent:,} that it was sent: "
+            "the counters are not of this server, or not of all of it; check the URL, and for replicas behind it"
+        )
         return Check(name="traffic", ok=False, text=text, weight=Status.DEGRADED)
     if share <= MUCH_TRAFFIC:
+        text = f"at most {percent(max(share, 0))} of the prompt tokens that the server counted in a round were not ours"
         return Check(name="traffic", ok=True, text=text)
-    text += f": {percent(share)} came from others, who use the cache and the server too; keep them away"
+    text = (
+        f"{percent(share)} of the prompt tokens that the server counted in {name_of(one)} came from others "
+        f"({foreign:,} beside our {sent:,}), who use the server and its cache too; keep them away"
+    )
     weight = Status.INVALID if share > TOO_MUCH_TRAFFIC else Status.DEGRADED
     return Check(name="traffic", ok=False, text=text, weight=weight)
 
@@ -159,13 +182,16 @@ def witnesses(level: Level) -> Check | None:
     told = False
     for one, cache in level.seen:
         usage, found, unexplained = cache.usage, cache.counters, cache.unexplained_hits
-        if usage is None or found is None or found.hits is None or unexplained is None:
-            continue
+        if usage is None or found is None or found.hits is None or unexplained is None or one.partial:
+            continue  # who was cut off may have hit as well
         told = True
-        if abs(unexplained) > MOST_APART * max(usage.prompt_tokens, 1) and not found.preemptions:
+        error = MOST_APART * max(usage.prompt_tokens, 1)
+        # Others hit the cache too, and so did requests that did not come to an answer that tells.
+        explained = max(cache.foreign_tokens or 0, 0) + max(cache.sent_tokens - usage.prompt_tokens, 0)
+        if not -error <= unexplained <= error + explained and not found.preemptions:
             text = (
-                f"{name_of(one)}: the server's counters have {found.hits:,} cached tokens, its usage "
-                f"{usage.cached_tokens:,}, and {unexplained:+,} are unexplained; one of them is wrong"
+                f"in {name_of(one)} the server's counters have {found.hits:,} cached tokens and the usage of its "
+                f"answers {usage.cached_tokens:,}: one of them is wrong"
             )
             return Check(name="witnesses", ok=False, text=text, weight=Status.DEGRADED)
     return Check(name="witnesses", ok=True, text="usage and counters tell the same of the cache") if told else None
@@ -190,12 +216,16 @@ def errors(level: Level) -> Check | None:
     if level.later is None or level.ttft is None:
         return None
     first, later = (_failures(one) for one in (level.first, level.later))
-    pairs, dropped = level.ttft.pairs, level.ttft.dropped
+    # What a stopped round did not come to is no choice of the server's.
+    reasons = level.ttft.dropped_reasons.items()
+    stopped = sum(count for reason, count in reasons if reason.startswith(("not sent", "cut off")))
+    dropped, pairs = level.ttft.dropped - stopped, level.ttft.pairs
     share = dropped / (pairs + dropped) if pairs + dropped else 0.0
-    text = f"{percent(first)} of requests failed in round 1, {percent(later)} in {name_of(level.later)}"
+    text = f"{percent(first)} of the requests failed in round 1, and {percent(later)} in {name_of(level.later)}"
     if share <= MANY_DROPPED and abs(first - later) <= MOST_FAILURES_APART:
         return Check(name="errors", ok=True, text=text)
-    text += f"; {dropped} of {pairs + dropped} prompts have no pair, and who is left is not who was asked"
+    left = f"{dropped} of {pairs + dropped} prompts cannot be compared, and those that are left may be the easy ones"
+    text += f": {left if pairs else 'no prompt can be compared'}"
     weight = Status.INVALID if share > MOST_DROPPED else Status.DEGRADED
     return Check(name="errors", ok=False, text=text, weight=weight)
 
@@ -211,23 +241,42 @@ def control(level: Level) -> Check | None:
         return None
     if fresh.summary.cold is False:
         text = (
-            f"the control round's prompts should be new, and {fresh.summary.cold_reason}: the net effect is too small"
+            f"the control round's prompts should be new, but {fresh.summary.cold_reason}: it cannot tell whether the "
+            "server became faster by itself"
         )
         return Check(name="control", ok=False, text=text, weight=Status.DEGRADED)
     return Check(name="control", ok=True, text="the control round's prompts were new to the server")
 
 
+def complete(level: Level) -> Check | None:
+    """Whether the rounds that are compared came to their end."""
+    stopped = [name_of(one) for one in level.concerned if one.partial]
+    if not stopped:
+        return None
+    text = f"{' and '.join(stopped)} was stopped before its end, and only what it came to is compared"
+    return Check(name="complete", ok=False, text=text, weight=Status.DEGRADED)
+
+
 def client(level: Level) -> Check | None:
-    """Whether the client kept up: the self-audit of every round."""
-    statuses = [(name_of(one), one.summary.verdict.status) for one in level.rounds if one.summary.verdict is not None]
+    """Whether the client kept up, as far as TTFT is concerned: the rounds' own checks."""
+    statuses = [(name_of(one), _worth_of_ttft(one)) for one in level.concerned if one.summary.checks]
     if not statuses:
         return None
     status = worst(status for _, status in statuses)
     if status is Status.VALID:
-        return Check(name="client", ok=True, text="the client kept up in every round")
-    names = ", ".join(name for name, found in statuses if found is status)
-    # What it is stands in the verdicts of the rounds, which weigh by themselves.
-    return Check(name="client", ok=False, text=f"the client's own figures are {status} in {names}")
+        return Check(name="client", ok=True, text="TTFT was measured well in every round")
+    names = " and ".join(name for name, found in statuses if found is status)
+    text = f"the TTFT of {names} is {status} itself, as the verdict on it says"
+    return Check(name="client", ok=False, text=text, weight=status)
+
+
+def _worth_of_ttft(one: RoundResult) -> Status:
+    """By the checks that take from all of it or from its median, or that leave nothing: its p99 makes no effect."""
+    return worst(
+        check.weight
+        for check in one.summary.checks
+        if TYPICAL_TTFT & set(check.figures) or (not check.figures and check.weight is Status.INVALID)
+    )
 
 
 QUESTIONS: tuple[Callable[[Level], Check | None], ...] = (
@@ -240,6 +289,7 @@ QUESTIONS: tuple[Callable[[Level], Check | None], ...] = (
     lengths,
     errors,
     control,
+    complete,
     client,
 )
 

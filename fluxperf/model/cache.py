@@ -105,10 +105,30 @@ class CacheFigures:
     reset_confirmed: bool | None = None
 
     @property
+    def counted_rate(self) -> float | None:
+        """By the counters. 0 where the server looked nothing up, though it was sent prompts: its cache is off."""
+        counters = self.counters
+        if counters is None or counters.reading is not Reading.OK:
+            return None
+        return 0.0 if counters.queries == 0 and self.sent_tokens else counters.ratio
+
+    @property
     def rates(self) -> tuple[float, ...]:
         """The hit rate by each witness that tells one."""
-        told = (None if one is None else one.ratio for one in (self.usage, self.counters))
+        told = (None if self.usage is None else self.usage.ratio, self.counted_rate)
         return tuple(rate for rate in told if rate is not None)
+
+    @property
+    def found_rate(self) -> float | None:
+        """The share of the round's own prompt tokens that was surely found: by the witness that tells more.
+
+        The counters' hits may be those of others, as far as others were there.
+        """
+        counted, others = self.counted_rate, max(self.foreign_tokens or 0, 0)
+        if counted and others and self.counters is not None and self.counters.hits is not None and self.sent_tokens:
+            counted = max(self.counters.hits - others, 0) / self.sent_tokens
+        told = (None if self.usage is None else self.usage.ratio, counted)
+        return max((rate for rate in told if rate is not None), default=None)
 
     @property
     def hit_rate(self) -> float | None:

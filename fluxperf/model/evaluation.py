@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fluxperf.model.dose import DoseResponse
-from fluxperf.model.result import Check, Comparison, RoundName, Verdict
+from fluxperf.model.result import CONTROL, Check, Comparison, RoundName, Verdict
 
 
 class Answer(StrEnum):
@@ -39,3 +39,8 @@ class CacheEvaluation:
     eviction: str | None = None
     checks: tuple[Check, ...] = ()
     verdict: Verdict
+
+    @property
+    def is_net(self) -> bool:
+        """Whether the effect is against fresh prompts, and so net of what else changed."""
+        return self.effect is not None and self.effect.baseline_round == CONTROL

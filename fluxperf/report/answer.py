@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fluxperf.model import CONTROL, CacheFigures, Comparison, Reading, RoundResult, RunResult, Status
+from fluxperf.model import CONTROL, CacheFigures, Comparison, Reading, RoundName, RoundResult, RunResult, Status
 from fluxperf.model.evaluation import Answer, CacheEvaluation
-from fluxperf.report.text import count, fold, number, printable, round_name, usable
+from fluxperf.report.text import fold, number, printable, usable
 
 TITLE = "Did the cache help?"
 _LABELS = {"vllm": "vLLM", "sglang": "SGLang", "llamacpp": "llama.cpp", "lmcache": "LMCache", "trtllm": "TensorRT-LLM"}
@@ -17,90 +17,100 @@ _WORDS = {
     Answer.NOT_SHOWN: "no difference can be shown",
     Answer.CANNOT_TELL: "that cannot be told",
 }
+# A ratio this near to 1 is neither faster nor slower, with the digits that are shown.
+_ALIKE = 0.005
 
 
 def render_answer(run: RunResult, columns: int | None) -> str:
-    """A few lines for each level with two rounds, joined by newlines; empty if there is none.
+    """A few lines for each later round of each level, joined by newlines; empty if there is none.
 
     No line is wider than `columns` (from 40 on); None: no limit.
     """
-    found = [one for one in run.evaluations if one.round is not None]
-    if not found:
-        return ""
-    return "\n".join(fold([TITLE, *(line for one in found for line in _Told(run, one).lines())], usable(columns)))
+    levels: dict[tuple[str | None, int], list[CacheEvaluation]] = {}
+    for one in run.evaluations:
+        if one.round is not None:
+            levels.setdefault((one.stage, one.concurrency), []).append(one)
+    told = [_Told(run, one, level) for level in levels.values() for one in level]
+    lines = [line for one in told for line in one.lines()]
+    return "\n".join(fold([TITLE, *lines], usable(columns))) if lines else ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Told:
     run: RunResult
     found: CacheEvaluation
+    level: Sequence[CacheEvaluation]
+
+    @property
+    def _earlier(self) -> Sequence[CacheEvaluation]:
+        """What is told of the level before this one, and need not be told again."""
+        return self.level[: self.level.index(self.found)]
 
     def lines(self) -> Iterator[str]:
         """The sentence that answers, then what it stands on."""
-        place = f"Concurrency {self.found.concurrency}"
-        if self.found.stage is not None:
-            place = f"Stage {printable(self.found.stage)}, concurrency {self.found.concurrency}"
-        if len(self._later_rounds()) > 1:
-            place += f", round {self.found.round}"
-        sentences = [f"{place}: {_WORDS[self.found.answer]}."]
-        effect = self.found.effect
-        if self.found.answer is not Answer.YES:
-            sentences.append(_sentence(self.found.why))
-        # Where the evidence does not hold, a ratio would be read as an answer.
-        if effect is not None and self.found.verdict.status is not Status.INVALID:
-            sentences.append(self._effect(effect))
-        yield " ".join(sentences)
-        for line in (self._typical(), self._drift(), self._hits(), self._eviction()):
+        yield f"{self._place()}: {self._head()}"
+        details = (self._how_much(), self._how_sure(), self._cached(), self._by_itself(), self._eviction(), self._but())
+        for line in details:
             if line:
                 yield f"  {line}"
 
-    def _effect(self, effect: Comparison) -> str:
-        """How much, and how sure."""
-        baseline = "fresh prompts'" if effect.baseline_round == CONTROL else f"{round_name(effect.baseline_round)}'s"
-        if effect.mean_ratio is None:
-            return f"No prompt can be compared with {baseline}."
-        ratio = effect.mean_ratio
-        factor = f"{_factor(max(ratio, 1 / ratio))}x {'faster' if ratio < 1 else 'slower'}"
-        sure = f"from {count(effect.pairs, 'prompt')}"
-        if effect.ratio_ci95 is not None:
-            low, high = effect.ratio_ci95
-            p_value = effect.p_value or 0.0
-            told = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
-            sure = f"95% interval {_ratio(low)} to {_ratio(high)}, {told}, {sure}"
-        return f"{round_name(effect.round, start=True)}'s TTFT was {_ratio(ratio)} times {baseline}, {factor} ({sure})."
+    def _place(self) -> str:
+        place = f"Concurrency {self.found.concurrency}"
+        if self.found.stage is not None:
+            place = f"Stage {printable(self.found.stage)}, concurrency {self.found.concurrency}"
+        return f"{place}, round {self.found.round}" if len(self.level) > 1 else place
 
-    def _typical(self) -> str:
-        """In milliseconds, which is what users feel."""
+    def _head(self) -> str:
+        if self.found.answer is Answer.CANNOT_TELL and any(one.why == self.found.why for one in self._earlier):
+            return f"{_WORDS[self.found.answer]} either, for the same reason."
+        reserved = self.found.answer is Answer.YES and self.found.verdict.status is not Status.VALID
+        return f"{_WORDS[self.found.answer]}{', with reservations' if reserved else ''}. {_sentence(self.found.why)}"
+
+    def _how_much(self) -> str:
+        """In milliseconds, which is what users feel, and as a factor; where no answer is given, only what was seen."""
         effect = self.found.effect
-        before = self._find(1 if effect is None else effect.baseline_round)
+        baseline = self._find(1 if effect is None else effect.baseline_round)
         later = self._find(self.found.round)
-        if before is None or later is None:
+        if baseline is None or later is None:
             return ""
-        p50s = [one.summary.stats["ttft_ms"].p50 for one in (before, later)]
-        if None in p50s:
+        before, after = (one.summary.stats["ttft_ms"].p50 for one in (baseline, later))
+        if before is None or after is None:
             return ""
-        text = f"TTFT at the median: {number(p50s[0], '.1f')} -> {number(p50s[1], '.1f')} ms"
+        whose = " (fresh prompts)" if baseline.round == CONTROL else ""
+        text = f"TTFT {number(before, '.1f')}{whose} -> {number(after, '.1f')} ms at the median"
+        # Where the evidence does not hold, a factor would be read as an answer.
+        if effect is not None and effect.mean_ratio is not None and self.found.verdict.status is not Status.INVALID:
+            text += f"; prompt by prompt {_factor(effect.mean_ratio)}"
+        return f"{'How much' if self.found.answer is Answer.YES else 'Seen'}: {text}{self._by_token()}."
+
+    def _by_token(self) -> str:
+        """What each cached token saved, where that can be told apart from nothing."""
         dose = self.found.dose
-        low, high = (dose.slope_ci95 if dose is not None else None) or (0.0, 0.0)
-        if self.found.answer is Answer.YES and dose is not None and low > 0:
-            slope = number(dose.slope_us_per_token, ".1f")
-            text += f"; each cached token saved {slope} us ({number(low, '.1f')} to {number(high, '.1f')})"
-        return f"{text}."
-
-    def _drift(self) -> str:
-        """What else changed, by the control round."""
-        drift = self.found.drift
-        if drift is None or drift.mean_ratio is None:
+        if dose is None or dose.slope_ci95 is None or dose.slope_ci95[0] <= 0 or self.found.answer is not Answer.YES:
             return ""
-        text = f"Fresh prompts took {_ratio(drift.mean_ratio)} times as long after it as in round 1"
-        if drift.ratio_ci95 is not None:
-            text += f" ({_ratio(drift.ratio_ci95[0])} to {_ratio(drift.ratio_ci95[1])})"
-        return f"{text}: what is told is net of that." if self._is_net() else f"{text}."
+        low, high = (number(bound, ".1f") for bound in dose.slope_ci95)
+        return f"; {number(dose.slope_us_per_token, '.1f')} us less for each cached token ({low} to {high})"
 
-    def _is_net(self) -> bool:
-        return self.found.effect is not None and self.found.effect.baseline_round == CONTROL
+    def _how_sure(self) -> str:
+        effect = self.found.effect
+        if effect is None or effect.ratio_ci95 is None or self.found.verdict.status is Status.INVALID:
+            return ""
+        return f"How sure: with 95% confidence {_range(effect.ratio_ci95)} ({_chance(effect)}, {effect.pairs} prompts)."
 
-    def _hits(self) -> str:
+    def _by_itself(self) -> str:
+        """Whether the server would have become faster anyway: by the control round, if there was one."""
+        drift = self.found.drift
+        if self._earlier:
+            return ""
+        if drift is None or drift.mean_ratio is None:
+            if all(one.answer is not Answer.YES for one in self.level):
+                return ""
+            return "Not ruled out: a server that became faster by itself (--control-round tells)."
+        sure = "" if drift.ratio_ci95 is None else f", {_range(drift.ratio_ci95)} with 95% confidence"
+        net = "; what is told is net of that" if self.found.is_net else ""
+        return f"The server by itself: fresh prompts were {_factor(drift.mean_ratio)} at the end{sure}{net}."
+
+    def _cached(self) -> str:
         """What the witnesses say was in the cache."""
         first, later = self._cache(1), self._cache(self.found.round)
         if first is None or later is None:
@@ -108,34 +118,35 @@ class _Told:
         told = []
         if first.usage is not None and later.usage is not None:
             told.append(f"{_share(first.usage.ratio)} -> {_share(later.usage.ratio)} by usage")
-        counters = later.counters
-        if counters is not None and counters.reading is Reading.OK:
-            before = first.counters.ratio if first.counters is not None else None
-            name = _LABELS.get(counters.engine or "", "the server")
-            told.append(f"{_share(before)} -> {_share(counters.ratio)} by {name}'s counters")
+        if later.counters is not None and later.counters.reading is Reading.OK:
+            name = _LABELS.get(later.counters.engine or "", "the server")
+            told.append(f"{_share(first.counted_rate)} -> {_share(later.counted_rate)} by {name}'s counters")
         if not told:
             return ""
-        could = f" ({_share(later.expected_rate)} could have)" if later.expected_rate is not None else ""
-        unexplained = later.unexplained_hits
-        apart = "" if not unexplained else f"; {unexplained:+,} cached tokens are unexplained"
-        return f"Prompt tokens from the cache: {', '.join(told)}{could}{apart}."
+        could = ""
+        if later.repeats and (later.expected_rate or 0.0) >= max(later.rates, default=0.0):
+            could = f" ({_share(later.expected_rate)} possible)"
+        return f"Prompt tokens from the cache: {', '.join(told)}{could}."
 
     def _eviction(self) -> str:
         """Why prompts that were sent before were not found."""
         known = self.found.eviction
-        return "" if known is None or known in self.found.why else _sentence(known)
+        return "" if known is None or known in self.found.why else f"Why not more: {printable(known)}."
 
-    def _find(self, name: object) -> RoundResult | None:
+    def _but(self) -> str:
+        """What weighs most against it. What else does stands in the verdict."""
+        reasons = self.found.verdict.reasons[:1]
+        if reasons in ((), (self.found.why,)) or any(one.verdict.reasons[:1] == reasons for one in self._earlier):
+            return ""
+        return f"But: {printable(reasons[0])}."
+
+    def _find(self, name: RoundName | None) -> RoundResult | None:
         place = (self.found.stage, self.found.concurrency, name)
         return next((one for one in self.run.rounds if (one.stage, one.concurrency, one.round) == place), None)
 
-    def _cache(self, name: object) -> CacheFigures | None:
+    def _cache(self, name: RoundName | None) -> CacheFigures | None:
         one = self._find(name)
         return None if one is None else one.summary.cache
-
-    def _later_rounds(self) -> list[CacheEvaluation]:
-        place = (self.found.stage, self.found.concurrency)
-        return [one for one in self.run.evaluations if (one.stage, one.concurrency) == place]
 
 
 def _sentence(text: str) -> str:
@@ -143,13 +154,27 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _ratio(value: float) -> str:
-    """With three digits that say something."""
-    return f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+def _chance(effect: Comparison) -> str:
+    p_value = effect.p_value or 0.0
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
-def _factor(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 2 else f"{value:.2f}"
+def _range(ratios: tuple[float, float]) -> str:
+    """An interval of ratios: `27x to 91x faster`, or `4.6x faster to 1.6x slower`."""
+    first, last = map(_factor, sorted(ratios, reverse=max(ratios) < 1))  # from little to much, or from fast to slow
+    if first == last:
+        return first
+    factor, _, way = first.partition(" ")
+    return f"{factor} to {last}" if last.endswith(f"x {way}") else f"{first} to {last}"
+
+
+def _factor(ratio: float) -> str:
+    """A ratio of times in words: `2.6x faster`, `1.33x slower`, `as fast`."""
+    if abs(ratio - 1) < _ALIKE:
+        return "as fast"
+    factor = max(ratio, 1 / ratio) if ratio > 0 else float("inf")
+    digits = 0 if factor >= 10 else 1 if factor >= 2 else 2
+    return f"{factor:.{digits}f}x {'faster' if ratio < 1 else 'slower'}"
 
 
 def _share(value: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from fluxperf.model import CacheCounters, CacheFigures
+from fluxperf.model import CacheCounters, CacheFigures, Check
 from fluxperf.model.evaluation import CacheEvaluation
 from fluxperf.report.values import rounded
 
@@ -29,6 +29,10 @@ def cache_entry(cache: CacheFigures) -> dict[str, Any]:
     }
 
 
+def _check(check: Check) -> dict[str, Any]:
+    return {"name": check.name, "ok": check.ok, "text": check.text, "weight": check.weight}
+
+
 def _counters(counters: CacheCounters) -> dict[str, Any]:
     by_engine = {label: asdict(hits) for label, hits in counters.by_engine.items()}
     return asdict(counters) | {
@@ -46,14 +50,11 @@ def evaluation_entry(found: CacheEvaluation) -> dict[str, Any]:
         "round": found.round,
         "answer": found.answer.value,
         "why": found.why,
-        "net_of_control": found.effect is not None
-        and found.drift is not None
-        and found.effect is not found.drift
-        and found.effect.baseline_round == found.drift.round,
+        "net_of_control": found.is_net,
         "effect": None if found.effect is None else asdict(found.effect),
         "drift": None if found.drift is None else asdict(found.drift),
         "dose_response": None if found.dose is None else asdict(found.dose),
         "eviction": found.eviction,
-        "checks": [{"name": check.name, "ok": check.ok, "text": check.text} for check in found.checks],
+        "checks": [_check(check) for check in found.checks],
         "verdict": {"status": found.verdict.status, "reasons": found.verdict.reasons},
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fluxperf.metrics import BY_NAME
 from fluxperf.model import Comparison, RoundResult, RunResult, Stats, Status
-from fluxperf.model.dose import DoseResponse
+from fluxperf.model.evaluation import CacheEvaluation
 from fluxperf.report.text import cached_text, cold_text, count, fold, number, printable, round_name, rule, usable
 
 _METRIC = "ttft_ms"
@@ -34,20 +34,14 @@ def _paired(run: RunResult) -> Iterator[_Pair]:
         (found.stage, found.concurrency, found.baseline_round, found.round, found.metric): found
         for found in run.comparisons
     }
-    doses = {(found.stage, found.concurrency, found.round): found.dose for found in run.evaluations}
-    refused = {
-        (found.stage, found.concurrency, found.round)
-        for found in run.evaluations
-        if found.verdict.status is Status.INVALID
-    }
+    evaluations = {(found.stage, found.concurrency, found.round): found for found in run.evaluations}
     baselines: dict[tuple[str | None, int], RoundResult] = {}
     for result in run.rounds:
         level = (result.stage, result.concurrency)
         first = baselines.setdefault(level, result)
         if first is not result:
             compared = {name: comparisons.get((*level, first.round, result.round, name)) for name in _METRICS}
-            place = (*level, result.round)
-            yield _Pair(first, result, compared, place not in refused, doses.get(place))
+            yield _Pair(first, result, compared, evaluations.get((*level, result.round)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +49,14 @@ class _Pair:
     first: RoundResult
     later: RoundResult
     compared: Mapping[str, Comparison | None]
-    holds: bool  # the evidence
-    dose: DoseResponse | None
+    found: CacheEvaluation | None
+
+    @property
+    def _holds(self) -> bool:
+        """Whether a gain may be told. Without an evaluation, where the first round was cold or may have been."""
+        if self.found is None:
+            return self.first.summary.cold is not False
+        return self.found.verdict.status is not Status.INVALID
 
     def lines(self) -> list[str]:
         """The block for this pair: one sentence, then the figures behind it."""
@@ -67,15 +67,15 @@ class _Pair:
         if failed:
             which = " and ".join(map(round_name, failed))
             return [f"{place}: no comparison, because no request of {which} succeeded."]
-        if self.first.summary.cold is False:
-            reason = self.first.summary.cold_reason
-            because = f" ({printable(reason)})" if reason else ""
-            sentence = f"{round_name(self.first.round)} was not cold{because}, so a gain by the cache cannot be told."
-        elif not self.holds:
-            sentence = "a gain by the cache cannot be told, because the evidence does not hold (see the verdict)."
-        else:
-            sentence = self._gain()
+        sentence = self._gain() if self._holds else self._refusal()
         return [f"{place}: {sentence}", *self._figures(), *self._caveats()]
+
+    def _refusal(self) -> str:
+        if self.found is not None:
+            return "a gain by the cache cannot be told, for the reason at the end."
+        reason = self.first.summary.cold_reason
+        because = f" ({printable(reason)})" if reason else ""
+        return f"{round_name(self.first.round)} was not cold{because}, so a gain by the cache cannot be told."
 
     def _gain(self) -> str:
         before, after = _ttft(self.first).p50, _ttft(self.later).p50
@@ -101,12 +101,12 @@ class _Pair:
         return f", cached tokens {number(before.ratio, '.0%')} -> {number(after.ratio, '.0%')}"
 
     def _figures(self) -> list[str]:
-        """The figures; ratios, which say how much was gained, only where the first round was cold or may have been."""
-        gain = self.first.summary.cold is not False and self.holds
+        """The figures; ratios, which say how much was gained, only where a gain may be told."""
+        gain = self._holds
         before, after = _ttft(self.first), _ttft(self.later)
         lines = [_change("p50", before.p50, after.p50, gain), _change("p99", before.p99, after.p99, gain)]
         if gain:
-            lines += [*self._prompt_by_prompt(), *self._other_metrics(), *self._dose()]
+            lines += [*self._prompt_by_prompt(), *self._means(), *self._dose()]
         if self.first.summary.cached_tokens or self.later.summary.cached_tokens:
             lines.append(
                 f"  Cached prompt tokens: {cached_text(self.first.summary)} -> {cached_text(self.later.summary)}"
@@ -126,10 +126,11 @@ class _Pair:
         pairs = f"over {count(paired.pairs, 'pair')}{unpaired}"
         return [f"  Prompt by prompt: median ratio {ratio}{''.join(named)} {pairs}"]
 
-    def _other_metrics(self) -> list[str]:
+    def _means(self) -> list[str]:
+        """Of each metric the mean of the ratios, prompt by prompt."""
         lines = []
         for name, paired in self.compared.items():
-            if name == _METRIC or paired is None or paired.mean_ratio is None or paired.ratio_ci95 is None:
+            if paired is None or paired.mean_ratio is None or paired.ratio_ci95 is None:
                 continue
             low, high = (number(bound, ".3f") for bound in paired.ratio_ci95)
             label = BY_NAME[name].label.partition(" (")[0]
@@ -139,15 +140,13 @@ class _Pair:
 
     def _dose(self) -> list[str]:
         """Which part of the gain goes with the tokens that were cached."""
-        dose = self.dose
-        if dose is None:
+        dose = None if self.found is None else self.found.dose
+        if dose is None or dose.slope_us_per_token is None or dose.slope_ci95 is None or dose.intercept_ms is None:
             return []
-        if dose.slope_us_per_token is None or dose.slope_ci95 is None or dose.intercept_ms is None:
-            return [f"  TTFT saved a cached token: cannot be told: {printable(dose.why or '')}"] if dose.why else []
         low, high = (number(bound, ".1f") for bound in dose.slope_ci95)
         slope, intercept = number(dose.slope_us_per_token, ".1f"), number(dose.intercept_ms, ".1f")
         interval = f"95% interval {low} to {high}"
-        return [f"  TTFT saved by each cached token: {slope} us ({interval}), and {intercept} ms by none"]
+        return [f"  TTFT saved by each cached token: {slope} us ({interval}), and {intercept} ms whatever was cached"]
 
     def _caveats(self) -> list[str]:
         caveats = []

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from fluxperf.metrics import METRICS
 from fluxperf.model import CONTROL, Outcome, Reading, RoundResult, RoundSummary, Stats, Status
+from fluxperf.report.box import Row, draw_box
+from fluxperf.report.prometheus import prometheus_lines, prometheus_rows
 from fluxperf.report.text import cached_text, cold_text, count, fold, number, printable, round_name, rule, usable
 from fluxperf.report.verdict import round_verdict
 
-_HEADINGS = {"avg": "Avg", "p50": "P50", "p90": "P90", "p99": "P99", "min": "Min", "max": "Max", "stddev": "Stddev"}
-_DROPPED_IN_ORDER = ("stddev", "min", "p90", "max", "avg")  # as the terminal gets narrower
-_LABEL_WIDTH, _CELL_WIDTH, _LEAST_CELL_WIDTH = 28, 12, 8
 _ALWAYS_SHOWN = ("ttft_ms", "itl_ms", "latency_ms")
 _NOT_FAILURES = (Outcome.OK, Outcome.LENGTH, Outcome.CUT_OFF)
 _EXAMPLE_LIMIT = 200
 _MARK = "* "
 _TOLD_TRAFFIC = 0.001
-_SAMPLED = ("avg", "p50", "p90", "p99", "min", "max", "stddev", "delta", "rate_per_s")
 
 
 def render_round(result: RoundResult, columns: int | None) -> str:
@@ -39,8 +34,9 @@ def render_round(result: RoundResult, columns: int | None) -> str:
         f" | Average Output Tokens: {number(summary.avg_output_tokens, '.1f')}",
         rule("-", columns),
     ]
-    lines = [*fold(head, columns), *_box(summary, columns), *fold(_marks(summary), columns)]
-    sections = (_throughput, _goodput, _cache, _prometheus, _failures, _warnings, round_verdict)
+    rows = [*_rows(summary), *prometheus_rows(summary)]
+    lines = [*fold(head, columns), *fold([*draw_box(rows, columns), *_marks(summary)], columns)]
+    sections = (_throughput, _goodput, _cache, prometheus_lines, _failures, _warnings, round_verdict)
     for section in (section(summary) for section in sections):
         if section:
             lines += ["", *fold(section, columns)]
@@ -80,73 +76,18 @@ def _totals(summary: RoundSummary) -> str:
     return " | ".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """Which columns the box has, and the width of their contents in characters."""
-
-    label_width: int
-    cell_width: int
-    names: tuple[str, ...]
-
-    def line(self, label: str, cells: Sequence[str]) -> str:
-        """A line of the box; what does not fit is cut."""
-        contents = [_cut(label, self.label_width), *(_cut(cell, self.cell_width) for cell in cells)]
-        return "│ " + " │ ".join(contents) + " │"
-
-    def border(self, left: str, crossing: str, right: str) -> str:
-        """A border of the box."""
-        widths = [self.label_width, *[self.cell_width] * len(self.names)]
-        return left + crossing.join("─" * (width + 2) for width in widths) + right
-
-
-def _cut(text: str, width: int) -> str:
-    return text.ljust(width) if len(text) <= width else text[: width - 1] + "…"
-
-
-def _fit(columns: int | None, label_width: int) -> _Layout:
-    """The widest layout within `columns`; `label_width` is what the labels would like to have.
-
-    A column takes its contents and three characters more; the right border takes one.
-    """
-    names = list(_HEADINGS)
-    if columns is None:
-        return _Layout(_LABEL_WIDTH, _CELL_WIDTH, tuple(names))
-    room = columns - 1
-    for dropped in _DROPPED_IN_ORDER:
-        if label_width + 3 + len(names) * (_LEAST_CELL_WIDTH + 3) <= room:
-            break
-        names.remove(dropped)
-    cell_width = (room - label_width - 3) // len(names) - 3
-    cell_width = max(min(cell_width, _CELL_WIDTH), _LEAST_CELL_WIDTH)
-    return _Layout(min(room - len(names) * (cell_width + 3) - 3, _LABEL_WIDTH), cell_width, tuple(names))
-
-
-def _box(summary: RoundSummary, columns: int | None) -> list[str]:
-    rows = _rows(summary)
-    layout = _fit(columns, min(max(len(label) for label, _ in rows), _LABEL_WIDTH))
-    return [
-        layout.line("Metric", [_HEADINGS[name] for name in layout.names]),
-        layout.border("├", "┼", "┤"),
-        *(
-            layout.line(label, [_cell(getattr(figures, name), layout.cell_width) for name in layout.names])
-            for label, figures in rows
-        ),
-        layout.border("└", "┴", "┘"),
-    ]
-
-
-def _rows(summary: RoundSummary) -> list[tuple[str, Stats]]:
+def _rows(summary: RoundSummary) -> list[Row]:
     """The rows by label: three always, and further ones that say more: not all zero, and no repetition (TTFO).
 
     What could not be measured has a row too, with a mark and without figures.
     """
-    rows: list[tuple[str, Stats]] = []
+    rows: list[Row] = []
     for metric in METRICS:
         figures = summary.stats[metric.name]
         if metric.name in summary.unmeasured:
-            rows.append((_MARK + metric.label, Stats()))
-        elif metric.name in _ALWAYS_SHOWN or (figures.max and not any(figures == shown for _, shown in rows)):
-            rows.append((metric.label, figures))
+            rows.append(Row(_MARK + metric.label, Stats()))
+        elif metric.name in _ALWAYS_SHOWN or (figures.max and not any(figures == row.figures for row in rows)):
+            rows.append(Row(metric.label, figures))
     return rows
 
 
@@ -157,16 +98,6 @@ def _marks(summary: RoundSummary) -> list[str]:
         for metric in METRICS
         if metric.name in summary.unmeasured
     ]
-
-
-def _cell(value: float | None, width: int) -> str:
-    """`value` with two decimals, or with as many digits as fit in `width` characters (at least 8)."""
-    text = ""
-    for form in (".2f", ".0f", ".1e", ".0e"):
-        text = number(value, form)
-        if len(text) <= width:
-            break
-    return text
 
 
 def _throughput(summary: RoundSummary) -> list[str]:
@@ -192,15 +123,23 @@ def _goodput(summary: RoundSummary) -> list[str]:
 
 
 def _cache(summary: RoundSummary) -> list[str]:
-    """What both witnesses say; where the counters say nothing, why."""
+    """Whether it was emptied, and what both witnesses say; where the counters say nothing, why."""
     lines = [] if summary.cached_tokens is None else [f"Cached prompt tokens: {cached_text(summary)}"]
     cache = summary.cache
+    if cache is not None and cache.reset is not None:
+        said = "was accepted" if cache.reset.accepted else "was refused"
+        sure = {True: ", and nothing was found after it", False: ", and did nothing", None: ", and nobody confirms it"}
+        lines.insert(
+            0, f"Cache reset before the round: {said}{sure[cache.reset_confirmed] if cache.reset.accepted else ''}"
+        )
     if cache is None or cache.counters is None:
         return lines
     counters = cache.counters
     if counters.reading is Reading.OK:
         found = f"{counters.hits:,} of {counters.queries:,} {counters.unit} ({number(counters.ratio, '.1%')})"
         apart = "" if cache.unexplained_hits is None else f", {cache.unexplained_hits:+,} unexplained"
+        if counters.preemptions:
+            apart += f", {count(counters.preemptions, 'request')} given up and looked up again"
         lines.append(f"By the server's counters: {found}{apart}")
         lines += [
             f"  Engine {printable(label)}: {hits.hits:,} of {hits.queries:,}"
@@ -211,18 +150,6 @@ def _cache(summary: RoundSummary) -> list[str]:
         lines.append(f"By the server's counters: {counters.reading}: {printable(counters.why or '')}")
     if cache.foreign_share is not None and cache.foreign_tokens and abs(cache.foreign_share) >= _TOLD_TRAFFIC:
         lines.append(f"Other traffic: {cache.foreign_tokens:+,} prompt tokens ({number(cache.foreign_share, '.1%')})")
-    return lines
-
-
-def _prometheus(summary: RoundSummary) -> list[str]:
-    """The metrics that were asked for by name; what could not be had, with the reason."""
-    lines = ["Prometheus:"] if summary.prometheus else []
-    for name, figures in summary.prometheus.items():
-        if "unavailable" in figures:
-            lines.append(f"  {printable(name)}: not available: {printable(str(figures['unavailable']))}")
-            continue
-        told = [f"{stat} {number(figures[stat], '.4g')}" for stat in _SAMPLED if figures.get(stat) is not None]
-        lines.append(f"  {printable(name)}: {' | '.join(told)}")
     return lines
 
 

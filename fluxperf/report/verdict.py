@@ -57,19 +57,26 @@ def _in_short(result: RoundResult) -> list[str]:
     verdict = result.summary.verdict
     if verdict is None or verdict.status is Status.VALID:
         return []
-    place = f"concurrency {result.concurrency}, {round_name(result.round)}"
-    return [_worst(place, result.stage, verdict)]
+    return [_worst(_place(result.stage, f"concurrency {result.concurrency}, {round_name(result.round)}"), verdict)]
 
 
 def _of_level(found: CacheEvaluation) -> list[str]:
-    """The same on the evidence on the cache at one level."""
-    if found.verdict.status is Status.VALID:
+    """The same on the evidence on the cache at one level: all but what the answer says, which follows."""
+    verdict = found.verdict
+    if verdict.status is Status.VALID:
         return []
-    return [_worst(f"concurrency {found.concurrency}, the cache", found.stage, found.verdict)]
+    place = _place(found.stage, f"concurrency {found.concurrency}, the cache")
+    first, *others = map(printable, verdict.reasons)
+    told = first if found.round is None else "see the answer below"  # one round alone has none
+    return [f"  {place}: {verdict.status}: {told}", *(f"  {place}: {reason}" for reason in others)]
 
 
-def _worst(place: str, stage: str | None, verdict: Verdict) -> str:
-    place = place.capitalize() if stage is None else f"Stage {printable(stage)}, {place}"
+def _worst(place: str, verdict: Verdict) -> str:
     first, *others = map(printable, verdict.reasons)
     more = f" (and {count(len(others), 'further reason')})" if others else ""
     return f"  {place}: {verdict.status}: {first}{more}"
+
+
+def _place(stage: str | None, place: str) -> str:
+    """At the beginning of a line."""
+    return place.capitalize() if stage is None else f"Stage {printable(stage)}, {place}"

@@ -26,7 +26,7 @@ def test_a_plain_round_passes_every_check(tally_of: TallyOf) -> None:
     assert checks_of(tally_of({}, {})) == (
         Check(name="token_counts", ok=True, text="output tokens are the server's usage counts"),
         Check(name="tokens_per_event", ok=True, text="an output event held 1.00 tokens on average"),
-        Check(name="coalescing", ok=True, text="0.00% of output events came in one read with the one before"),
+        Check(name="coalescing", ok=True, text="0% of output events came in one read with the one before"),
     )
 
 

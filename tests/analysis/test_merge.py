@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from fluxperf.analysis.evidence import Evidence
-from fluxperf.analysis.merge import MOST_CACHED_WHEN_COLD, merge_tallies, spread, summarise
+from fluxperf.analysis.evidence import Evidence, History
+from fluxperf.analysis.merge import merge_tallies, spread, summarise
 from fluxperf.analysis.verdict import judge
 from fluxperf.metrics import BY_NAME, METRICS
 from fluxperf.model import (
     CachedTokens,
+    CacheReset,
     Constraint,
     Goodput,
     Histogram,
@@ -31,11 +32,11 @@ TallyOf = Callable[..., Tally]
 
 
 def later_round(tally: Tally) -> RoundSummary:
-    return summarise(Evidence(tally=tally), first_round=False, sent_before_at=None)
+    return summarise(Evidence(tally=tally, history=History(round=2, repeats=True)))
 
 
 def first_round(tally: Tally, sent_before_at: int | None = None) -> RoundSummary:
-    return summarise(Evidence(tally=tally), first_round=True, sent_before_at=sent_before_at)
+    return summarise(Evidence(tally=tally, history=History(sent_before_at=sent_before_at)))
 
 
 def at(sent_ms: int, done_ms: int, **facts: Any) -> dict[str, Any]:
@@ -143,7 +144,7 @@ def test_goodput_names_constraints_that_nobody_missed(tally_of: TallyOf) -> None
 def test_a_summary_has_the_verdict_of_its_checks_and_the_audit_of_its_workers(
     evidence_of: Callable[..., Evidence],
 ) -> None:
-    summary = summarise(evidence_of(cpu_ns=99, span_ns=100), first_round=False, sent_before_at=None)
+    summary = summarise(evidence_of(cpu_ns=99, span_ns=100))
     assert summary.verdict == judge(summary.checks)
     assert summary.verdict.status is Status.DEGRADED
     assert summary.audit is not None
@@ -157,44 +158,35 @@ def test_without_reports_there_is_no_audit(tally_of: TallyOf) -> None:
     assert summary.verdict == Verdict(status=Status.VALID)
 
 
-# Whether a first round was cold.
+# The cache. How it is judged is in test_cache.py.
 
 
 def cached(tokens: int | None, of: int = 100) -> dict[str, int | None]:
     return {"cached_tokens": tokens, "prompt_tokens": of}
 
 
-@pytest.mark.parametrize(
-    ("requests", "cold", "reason"),
-    [
-        ([cached(0)], True, None),
-        ([cached(10)], True, None),  # a tenth is not more than a tenth
-        ([cached(11)], False, "11.0% of its prompt tokens were already cached"),
-        ([cached(100), cached(0, of=1000)], True, None),  # of all prompt tokens, not of requests
-        ([cached(None)], None, "the server does not tell how many prompt tokens were cached"),
-        ([cached(0, of=0)], None, "the server does not tell how many prompt tokens were cached"),
-        ([], None, "the server does not tell how many prompt tokens were cached"),
-    ],
-)
-def test_a_first_round_is_cold_if_little_was_cached(
-    tally_of: TallyOf, requests: list[dict[str, int | None]], cold: bool | None, reason: str | None
-) -> None:
-    assert MOST_CACHED_WHEN_COLD == 0.1
-    summary = first_round(tally_of(*requests))
-    assert (summary.cold, summary.cold_reason) == (cold, reason)
+def test_a_summary_has_what_is_known_of_the_cache(tally_of: TallyOf) -> None:
+    summary = first_round(tally_of(cached(11)))
+    assert (summary.cold, summary.cold_reason) == (False, "11.0% of its prompt tokens were already cached")
+    assert summary.cache is not None
+    assert summary.cache.usage == summary.cached_tokens
+    assert (summary.cache.repeats, summary.cache.reset, summary.cache.reset_confirmed) == (False, None, None)
+    again = later_round(tally_of(cached(90)))
+    assert (again.cold, again.cold_reason) == (None, None)
+    assert again.cache is not None
+    assert again.cache.repeats
 
 
-@pytest.mark.parametrize("told", [0, 90, None])
-def test_prompts_that_were_sent_before_are_not_cold_whatever_the_server_tells(
-    tally_of: TallyOf, told: int | None
-) -> None:
-    summary = first_round(tally_of(cached(told)), sent_before_at=5)
-    assert (summary.cold, summary.cold_reason) == (False, "sent before at concurrency 5")
+def test_prompt_tokens_of_all_requests_count_and_not_shares_of_each(tally_of: TallyOf) -> None:
+    assert first_round(tally_of(cached(100), cached(0, of=1000))).cold is True
 
 
-def test_later_rounds_are_neither_cold_nor_not(tally_of: TallyOf) -> None:
-    summary = summarise(Evidence(tally=tally_of(cached(90))), first_round=False, sent_before_at=5)
-    assert (summary.cold, summary.cold_reason) == (None, None)
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_reset_is_confirmed_or_not_by_the_round_after_it(tally_of: TallyOf, accepted: bool) -> None:
+    call = CacheReset(url="u", accepted=accepted, status=200, answer="", attempts=1)
+    summary = summarise(Evidence(tally=tally_of(cached(0)), history=History(reset=call)))
+    assert summary.cache is not None
+    assert (summary.cache.reset, summary.cache.reset_confirmed) == (call, accepted)
 
 
 def test_cached_tokens_are_of_the_successes_that_tell(tally_of: TallyOf) -> None:

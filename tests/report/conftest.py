@@ -13,13 +13,18 @@ import pytest
 from fluxperf.metrics import METRICS
 from fluxperf.model import (
     AuditSummary,
+    CacheCounters,
     CachedTokens,
+    CacheFigures,
+    CacheReset,
     Check,
     Comparison,
     Constraint,
     Extent,
     Goodput,
+    Hits,
     Outcome,
+    Reading,
     RoundResult,
     RoundSummary,
     RunResult,
@@ -30,6 +35,9 @@ from fluxperf.model import (
     Verdict,
     WorkerLoad,
 )
+from fluxperf.model.dose import DoseResponse
+from fluxperf.model.evaluation import Answer, CacheEvaluation
+from fluxperf.model.result import Effect
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 MS = 1_000_000
@@ -217,10 +225,15 @@ def make_full_round() -> RoundResult:
                 "http_status": "500: \x1b[31mCUDA out of memory\n" + "while allocating a block " * 20,
             },
             "cached_tokens": CachedTokens(prompt_tokens=2000, cached_tokens=1234, ratio=0.617),
+            "cache": make_cache(reset=RESET, reset_confirmed=False),
             "cold": False,
             "cold_reason": "sent before at concurrency 2",
             "prometheus": {
-                "cache_usage": {"avg": 0.5, "p50": float("nan"), "min": 0.25, "max": 0.75, "delta": 0.5},
+                "cache_usage": GAUGE,
+                'requests_running{engine="0",model="a model with a name"}': GAUGE
+                | {"avg": 4.75, "p50": 5.0, "max": 5.0},
+                "queue_time_seconds": HISTOGRAM,
+                "prompt_tokens_total": COUNTER,
                 "absent": {"unavailable": "no such metric"},
             },
             "checks": (
@@ -236,6 +249,73 @@ def make_full_round() -> RoundResult:
     )
 
 
+GAUGE: dict[str, Any] = {
+    "kind": "gauge",
+    "avg": 0.5,
+    "p50": 0.0012,
+    "p90": 0.625,
+    "p95": 0.75,
+    "p99": 0.75,
+    "min": 0.0,
+    "max": 0.75,
+    "stddev": float("nan"),
+    "delta": None,
+    "rate_per_s": None,
+    "samples": 12,
+    "note": "no sample fell into the round",
+}
+HISTOGRAM: dict[str, Any] = dict.fromkeys(("min", "max", "stddev")) | {
+    "kind": "histogram",
+    "avg": 0.0421,
+    "p50": 0.04,
+    "p90": 0.09,
+    "p95": 0.095,
+    "p99": 0.099,
+    "delta": 50.0,
+    "rate_per_s": 1.9662,
+}
+COUNTER: dict[str, Any] = dict.fromkeys(("avg", "p50", "p90", "p95", "p99", "min", "max", "stddev")) | {
+    "kind": "counter",
+    "delta": 2105.0,
+    "rate_per_s": 82.77624852536374,
+}
+RESET = CacheReset(
+    url="http://127.0.0.1:8001/reset_prefix_cache", accepted=True, status=200, answer='{"success": true}', attempts=2
+)
+
+
+def make_counters(**changes: Any) -> CacheCounters:
+    """What vLLM counted in a round of two engines."""
+    plain = CacheCounters(
+        engine="vllm",
+        version="0.33.0",
+        reading=Reading.OK,
+        hits=1300,
+        queries=2105,
+        prompt_tokens=2105,
+        preemptions=0,
+        capacity_tokens=400_000,
+        by_engine={"0": Hits(hits=700, queries=1005), "1": Hits(hits=600, queries=1100)},
+    )
+    return replace(plain, **changes)
+
+
+def make_cache(**changes: Any) -> CacheFigures:
+    """What both witnesses say of a round that other traffic disturbed."""
+    plain = CacheFigures(
+        usage=CachedTokens(prompt_tokens=2000, cached_tokens=1234, ratio=0.617),
+        counters=make_counters(),
+        sent_tokens=2000,
+        foreign_tokens=105,
+        foreign_share=105 / 2105,
+        unexplained_hits=66,
+        expected={1: 0.999, 16: 0.992},
+        block_tokens=16,
+        repeats=True,
+    )
+    return replace(plain, **changes)
+
+
 def make_comparison(**changes: Any) -> Comparison:
     """Round 2 of concurrency 5 against its round 1, in TTFT."""
     plain = Comparison(
@@ -248,11 +328,50 @@ def make_comparison(**changes: Any) -> Comparison:
         round=2,
         median_ratio=0.3215,
         mean_ratio=0.33,
-        ratio_ci95=None,
+        ratio_ci95=(0.28, 0.389),
         median_difference_ms=-165.1234567,
-        difference_ci95_ms=None,
-        p_value=None,
+        difference_ci95_ms=(-171.1234567, -145.5),
+        p_value=0.00012,
         share_slower=0.02,
+        effect=Effect.FASTER,
+        clusters=8,
+        log_ratio_error=0.07,
+        ratio_of_percentiles={"p50": 0.332, "p90": 0.302, "p99": 0.304},
+        percentiles_of_ratios={"p10": 0.25, "p50": 0.3215, "p90": 0.41, "p99": 0.52},
+        dropped_reasons={"failed in round 2": 1},
+    )
+    return replace(plain, **changes)
+
+
+DOSE = DoseResponse(
+    pairs=49, slope_us_per_token=4.21, slope_ci95=(2.9, 5.52), intercept_ms=12.3, intercept_ci95=(-3.2, 27.8), r2=0.84
+)
+
+
+def make_usage(cached: CachedTokens, **changes: Any) -> CacheFigures:
+    """What is known of the cache of a server without counters."""
+    return make_cache(
+        usage=cached,
+        counters=None,
+        foreign_tokens=None,
+        foreign_share=None,
+        unexplained_hits=None,
+        **{"repeats": False} | changes,
+    )
+
+
+def make_evaluation(**changes: Any) -> CacheEvaluation:
+    """That the cache helped in round 2 of concurrency 5, without anything against it."""
+    plain = CacheEvaluation(
+        stage=None,
+        concurrency=5,
+        round=2,
+        answer=Answer.YES,
+        why="round 2 was faster, and 93.0% of its prompt tokens came from the cache",
+        effect=make_comparison(),
+        dose=DOSE,
+        checks=(Check(name="cold", ok=True, text="round 1 was cold: 0% of its prompt tokens were cached"),),
+        verdict=Verdict(status=Status.VALID),
     )
     return replace(plain, **changes)
 
@@ -270,10 +389,13 @@ def make_run(*rounds: RoundResult, **changes: Any) -> RunResult:
         configuration={"seed": 42},
         rounds=rounds
         or (
-            make_round(summary={"cached_tokens": cold, "cold": True}),
-            make_round(round=2, summary={"cached_tokens": warm, "stats": faster}),
+            make_round(summary={"cached_tokens": cold, "cold": True, "cache": make_usage(cold)}),
+            make_round(
+                round=2, summary={"cached_tokens": warm, "stats": faster, "cache": make_usage(warm, repeats=True)}
+            ),
         ),
         comparisons=(make_comparison(),),
+        evaluations=() if rounds else (make_evaluation(),),
         verdict=Verdict(status=Status.VALID),
     )
     return replace(plain, **changes)
@@ -297,6 +419,21 @@ def full_round() -> RoundResult:
 @pytest.fixture(scope="session")
 def a_comparison() -> Callable[..., Comparison]:
     return make_comparison
+
+
+@pytest.fixture(scope="session")
+def an_evaluation() -> Callable[..., CacheEvaluation]:
+    return make_evaluation
+
+
+@pytest.fixture(scope="session")
+def a_cache() -> Callable[..., CacheFigures]:
+    return make_cache
+
+
+@pytest.fixture(scope="session")
+def counters() -> Callable[..., CacheCounters]:
+    return make_counters
 
 
 @pytest.fixture

@@ -1,17 +1,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from fluxperf.model import CachedTokens, Comparison, RoundResult, RunResult, Stats
+from fluxperf.model import CONTROL, CachedTokens, Comparison, RoundResult, RunResult, Stats, Status, Verdict
+from fluxperf.model.dose import DoseResponse
+from fluxperf.model.evaluation import Answer, CacheEvaluation
+from fluxperf.model.result import Effect
 from fluxperf.report.closing import render_comparison
 
 BuildRound = Callable[..., RoundResult]
 BuildRun = Callable[..., RunResult]
+BuildComparison = Callable[..., Comparison]
+BuildEvaluation = Callable[..., CacheEvaluation]
+INVALID = Verdict(status=Status.INVALID, reasons=("because",))
 Golden = Callable[[str, str], None]
 
 
@@ -34,7 +41,7 @@ def test_each_later_round_of_each_level_is_compared_with_round_1(
 ) -> None:
     rounds = [a_round(stage="x", concurrency=level, round=nth) for level in (1, 5) for nth in (1, 2, 3)]
     comparisons = tuple(
-        a_comparison(stage=stage, concurrency=5, round=nth, median_ratio=ratio, dropped=0)
+        a_comparison(stage=stage, concurrency=5, round=nth, median_ratio=ratio, dropped=0, dropped_reasons={})
         for stage, nth, ratio in ((None, 3, 0.1), ("x", 2, 0.2), ("x", 3, 0.3))
     )
     text = render_comparison(a_run(*rounds, comparisons=comparisons), None)
@@ -42,7 +49,10 @@ def test_each_later_round_of_each_level_is_compared_with_round_1(
     assert len(blocks) == 4
     assert blocks[0].splitlines()[3].startswith("Stage x, concurrency 1: round 2's TTFT")
     assert "Prompt by prompt" not in blocks[1]
-    assert "  Prompt by prompt: median ratio 0.200 over 49 pairs\n" in blocks[2]
+    assert (
+        "  Prompt by prompt: median ratio 0.200, p90 of the ratios 0.410, p99 of the ratios 0.520 over 49 pairs\n"
+        in blocks[2]
+    )
     assert blocks[3].startswith("Stage x, concurrency 5: round 3's TTFT")
     assert "median ratio 0.300" in blocks[3]
 
@@ -88,6 +98,63 @@ def test_no_gain_is_claimed_over_a_round_that_was_not_cold(
     assert "  TTFT p50: 238.15 -> 238.15 ms\n  TTFT p99: 312.45 -> 312.45 ms" in text
     for claim in ("faster", "slower", "same", "ratio"):
         assert claim not in text
+
+
+def test_where_the_evidence_does_not_hold_the_reason_is_at_the_end(
+    a_run: BuildRun, a_round: BuildRound, a_comparison: BuildComparison, an_evaluation: BuildEvaluation
+) -> None:
+    found = an_evaluation(answer=Answer.CANNOT_TELL, why="because", verdict=INVALID)
+    for summary in ({"cold": True}, {"cold": False, "cold_reason": "sent before at concurrency 2"}):
+        rounds = a_round(summary=summary), a_round(round=2)
+        text = render_comparison(a_run(*rounds, comparisons=(a_comparison(),), evaluations=(found,)), None)
+        assert (
+            "Concurrency 5: a gain by the cache cannot be told, for the reason at the end.\n  TTFT p50: 238.15" in text
+        )
+        for claim in ("faster", "slower", "same", "ratio", "because", "sent before"):
+            assert claim not in text
+
+
+def test_what_was_sent_before_and_forgotten_bears_a_gain(
+    a_run: BuildRun, a_round: BuildRound, an_evaluation: BuildEvaluation
+) -> None:
+    rounds = a_round(summary={"cold": False, "cold_reason": "sent before at concurrency 2"}), a_round(round=2)
+    text = render_comparison(a_run(*rounds, evaluations=(an_evaluation(),)), None)
+    assert "round 2's TTFT was about the same at the median" in text
+
+
+def test_each_metric_has_its_mean_ratio_with_an_interval(
+    a_run: BuildRun, a_round: BuildRound, a_comparison: BuildComparison
+) -> None:
+    comparisons = (
+        a_comparison(),
+        a_comparison(metric="itl_ms", ratio_ci95=None),
+        a_comparison(metric="latency_ms", mean_ratio=1.0, ratio_ci95=(0.98, 1.02), effect=Effect.NOT_SHOWN),
+    )
+    text = render_comparison(a_run(comparisons=comparisons), None)
+    assert "\n  TTFT: mean ratio 0.330 (95% interval 0.280 to 0.389), faster\n  Latency: mean ratio 1.000" in text
+    assert "(95% interval 0.980 to 1.020), no difference shown\n" in text
+    assert "ITL" not in text
+
+
+def test_fresh_prompts_are_compared_too(a_run: BuildRun, a_round: BuildRound, a_comparison: BuildComparison) -> None:
+    rounds = (*a_run().rounds, a_round(round=CONTROL))
+    text = render_comparison(a_run(*rounds, comparisons=(a_comparison(round=CONTROL),)), None)
+    assert "\n\nConcurrency 5: the control round's TTFT was about the same at the median (238.2 -> 238.2 ms" in text
+    assert text.count("Prompt by prompt") == 1
+
+
+def test_what_each_cached_token_saved(a_run: BuildRun, an_evaluation: BuildEvaluation) -> None:
+    dose = DoseResponse(pairs=9, slope_us_per_token=4.21, slope_ci95=(-1.0, 9.42), intercept_ms=12.34)
+    words = "  TTFT saved by each cached token: 4.2 us (95% interval -1.0 to 9.4), and 12.3 ms whatever was cached\n"
+    assert words in render_comparison(a_run(evaluations=(an_evaluation(dose=dose),)), None)
+    for unknown in (None, DoseResponse(pairs=9, why="too few"), replace(dose, slope_ci95=None)):
+        assert "cached token:" not in render_comparison(a_run(evaluations=(an_evaluation(dose=unknown),)), None)
+
+
+def test_prompts_without_a_pair_are_told_with_the_reason(a_run: BuildRun, a_comparison: BuildComparison) -> None:
+    reasons = {"failed in round 1": 2, "not sent in round 2": 3}
+    text = render_comparison(a_run(comparisons=(a_comparison(dropped=5, dropped_reasons=reasons),)), None)
+    assert "over 49 pairs, 5 without a pair (2 failed in round 1, 3 not sent in round 2)\n" in text
 
 
 def test_a_server_that_does_not_tell_cached_tokens_leaves_a_caveat(a_run: BuildRun, a_round: BuildRound) -> None:

@@ -3,12 +3,22 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fluxperf.metrics import METRICS
-from fluxperf.model import RoundResult, RunResult, Stats
+from fluxperf.model import (
+    CacheCounters,
+    CachedTokens,
+    CacheFigures,
+    CacheReset,
+    Reading,
+    RoundResult,
+    RunResult,
+    Stats,
+)
 from fluxperf.report.csv import metrics_summary
 
 FIRST_COLUMNS = (
@@ -43,9 +53,63 @@ def test_prometheus_columns_are_those_of_every_round(
     a_run: Callable[..., RunResult], a_round: Callable[..., RoundResult], full_round: RoundResult
 ) -> None:
     without, with_them = read(a_run(a_round(), full_round))
-    assert without["cache_usage_avg"] == ""
-    assert (with_them["cache_usage_avg"], with_them["cache_usage_delta"]) == ("0.5", "0.5")
-    assert with_them["cache_usage_p50"] == with_them["absent_avg"] == ""
+    assert without["cache_usage_avg"] == without["prompt_tokens_total_delta"] == ""
+    assert (with_them["cache_usage_avg"], with_them["cache_usage_p50"]) == ("0.5", "0.0012")
+    assert with_them["cache_usage_stddev"] == with_them["cache_usage_delta"] == ""
+    assert with_them["prompt_tokens_total_delta"] == "2105.0"
+    assert with_them["prompt_tokens_total_rate_per_s"] == "82.77624852536374"
+    assert with_them['requests_running{engine="0",model="a model with a name"}_avg'] == "4.75"
+
+
+def test_what_is_not_available_stands_empty(a_run: Callable[..., RunResult], full_round: RoundResult) -> None:
+    (row,) = read(a_run(full_round))
+    assert {row[f"absent_{stat}"] for stat in ("avg", "p50", "stddev", "delta", "rate_per_s")} == {""}
+
+
+def test_values_of_a_unit_of_their_own_keep_their_digits(
+    a_run: Callable[..., RunResult], a_round: Callable[..., RoundResult]
+) -> None:
+    small = {"seconds": {"kind": "gauge", "avg": 1.25e-9, "p50": float("inf")}}
+    (row,) = read(a_run(a_round(summary={"prometheus": small})))
+    assert (row["seconds_avg"], row["seconds_p50"], row["seconds_max"]) == ("1.25e-09", "", "")
+
+
+def test_columns_stand_in_their_order(a_run: Callable[..., RunResult], full_round: RoundResult) -> None:
+    """The promised ones, then those of Prometheus, then what was added since."""
+    header = next(metrics_summary(a_run(full_round))).strip()
+    assert header.startswith("\ufeff" + FIRST_COLUMNS)
+    assert header.index("wait_ms_stddev,") < header.index("cache_usage_avg,") < header.index(",cold_reason,")
+    assert ",cache_usage_stddev,cache_usage_delta,cache_usage_rate_per_s," in header
+    assert header.endswith(
+        ",cold_reason,partial,verdict,cached_ratio,server_hit_rate,expected_hit_rate,foreign_share,reset_confirmed"
+    )
+
+
+CACHE = ("cached_ratio", "server_hit_rate", "expected_hit_rate", "foreign_share", "reset_confirmed")
+
+
+def test_what_is_known_of_the_cache(a_run: Callable[..., RunResult], full_round: RoundResult) -> None:
+    (row,) = read(a_run(full_round))
+    assert [row[column] for column in CACHE] == ["0.617", "0.617577", "0.992", "0.049881", "false"]
+
+
+def test_what_is_not_known_of_the_cache_stands_empty(
+    a_run: Callable[..., RunResult],
+    a_round: Callable[..., RoundResult],
+    a_cache: Callable[..., CacheFigures],
+    counters: Callable[..., CacheCounters],
+) -> None:
+    def cells(**summary: Any) -> list[str]:
+        (row,) = read(a_run(a_round(summary=summary)))
+        return [row[column] for column in CACHE]
+
+    unread = counters(reading=Reading.UNREADABLE, hits=None, queries=None)
+    nothing = a_cache(counters=unread, foreign_share=None, expected={})
+    assert cells(cache=None) == cells(cache=nothing) == [""] * 5
+    assert cells(cached_tokens=CachedTokens(prompt_tokens=10, cached_tokens=0, ratio=0.0))[0] == "0.0"
+    reset = CacheReset(url="u", accepted=True, status=200, answer="", attempts=1)
+    for confirmed, cell in ((True, "true"), (False, "false"), (None, "")):
+        assert cells(cache=replace(nothing, reset=reset, reset_confirmed=confirmed))[4] == cell
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from fluxperf.model import Extent, RoundResult, RunResult, Status, Verdict
+from fluxperf.model import CONTROL, Extent, RoundResult, RunResult, Status, Verdict
+from fluxperf.model.evaluation import CacheEvaluation
 from fluxperf.report.verdict import render_verdict, round_verdict
 
 BuildRound = Callable[..., RoundResult]
@@ -82,6 +83,53 @@ def test_each_round_that_is_not_valid_has_a_line_with_its_worst_reason(a_run: Bu
     ]
 
 
+def of_level(a_run: BuildRun, *found: CacheEvaluation) -> list[str]:
+    return render_verdict(a_run(evaluations=found, verdict=degraded("whatever")), None).splitlines()
+
+
+def test_what_the_answer_says_is_not_said_before(
+    a_run: BuildRun, an_evaluation: Callable[..., CacheEvaluation]
+) -> None:
+    assert of_level(a_run, an_evaluation(verdict=degraded("others"))) == [
+        "Verdict: degraded:",
+        "  Concurrency 5, the cache: degraded: see the answer below",
+    ]
+    found = an_evaluation(verdict=degraded("others", "shorter\x1b", "late"), stage="nightly")
+    assert of_level(a_run, found) == [
+        "Verdict: degraded:",
+        "  Stage nightly, concurrency 5, the cache: degraded: see the answer below",
+        "  Stage nightly, concurrency 5, the cache: shorter\N{REPLACEMENT CHARACTER}",
+        "  Stage nightly, concurrency 5, the cache: late",
+    ]
+
+
+def test_what_several_rounds_say_of_a_level_is_said_once(
+    a_run: BuildRun, an_evaluation: Callable[..., CacheEvaluation]
+) -> None:
+    found = [an_evaluation(round=name, verdict=degraded("others", "late")) for name in (2, 3)]
+    assert len(of_level(a_run, *found, an_evaluation(concurrency=10))) == 3
+
+
+def test_of_one_round_there_is_no_answer_so_the_verdict_says_it_all(
+    a_run: BuildRun, a_round: BuildRound, an_evaluation: Callable[..., CacheEvaluation]
+) -> None:
+    found = an_evaluation(round=None, verdict=degraded("the reset was refused", "others"))
+    run = a_run(a_round(), evaluations=(found,), verdict=degraded("whatever"))
+    assert render_verdict(run, None).splitlines() == [
+        "Verdict: degraded:",
+        "  Concurrency 5, the cache: degraded: the reset was refused",
+        "  Concurrency 5, the cache: others",
+    ]
+    fine = replace(found, verdict=VALID)
+    assert render_verdict(replace(run, evaluations=(fine,), verdict=VALID), None) == ""
+
+
+def test_a_round_of_fresh_prompts_goes_by_its_name(a_run: BuildRun, a_round: BuildRound) -> None:
+    fresh = a_round(round=CONTROL, summary={"verdict": degraded("slow")})
+    text = render_verdict(a_run(a_round(), fresh, verdict=degraded("whatever")), None)
+    assert text.endswith("\n  Concurrency 5, the control round: degraded: slow")
+
+
 verdicts = st.builds(
     Verdict, status=st.sampled_from(Status), reasons=st.lists(st.text(max_size=300), min_size=1, max_size=3).map(tuple)
 )
@@ -89,9 +137,15 @@ verdicts = st.builds(
 
 @given(verdict=verdicts, stage=st.none() | st.text(max_size=80), columns=st.integers(40, 200))
 def test_no_line_is_ever_wider_than_the_terminal(
-    a_run: BuildRun, a_round: BuildRound, verdict: Verdict, stage: str | None, columns: int
+    a_run: BuildRun,
+    a_round: BuildRound,
+    an_evaluation: Callable[..., CacheEvaluation],
+    verdict: Verdict,
+    stage: str | None,
+    columns: int,
 ) -> None:
     rounds = [a_round(stage=stage, summary={"verdict": verdict})] * 2
-    lines = render_verdict(a_run(*rounds, verdict=verdict), columns).split("\n")
+    found = (an_evaluation(stage=stage, verdict=verdict),)
+    lines = render_verdict(a_run(*rounds, evaluations=found, verdict=verdict), columns).split("\n")
     assert max(cell_len(line) for line in lines) <= columns
     assert all(line.isprintable() for line in lines)

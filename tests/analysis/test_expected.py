@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fluxperf.analysis.expected import (
+    BLOCKS,
+    ENGINE_BLOCKS,
+    MOST_TEMPLATE_TOKENS,
+    expected_at_first,
+    expected_when_repeated,
+    fit_line,
+)
+from fluxperf.model import PromptBytes, Timeline
+
+
+def requests(*tokens: int) -> list[Timeline]:
+    return [Timeline(index=index, prompt_tokens=count) for index, count in enumerate(tokens)]
+
+
+def test_there_is_a_figure_for_each_size_of_a_block() -> None:
+    assert list(expected_when_repeated(requests(100))) == sorted(set(ENGINE_BLOCKS.values()))
+    assert list(expected_at_first(requests(100), [PromptBytes(0, 400, 0)])) == list(BLOCKS)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "block", "share"),
+    [
+        ([100], 1, 0.99),  # the last token is computed in any case
+        ([100], 16, 0.96),
+        ([100], 256, 0),
+        ([96], 16, 80 / 96),  # so six whole blocks are not all found
+        ([97], 16, 96 / 97),
+        ([100, 300], 16, (96 + 288) / 400),  # of all tokens, not of prompts
+        ([1], 1, 0),
+    ],
+)
+def test_what_was_sent_before_could_hit_but_for_its_last_token(tokens: list[int], block: int, share: float) -> None:
+    assert expected_when_repeated(requests(*tokens))[block] == pytest.approx(share)
+
+
+def test_nothing_is_expected_of_nothing() -> None:
+    assert expected_when_repeated([]) == {}
+    assert expected_when_repeated(requests(0)) == {}
+    assert expected_at_first([], [PromptBytes(0, 400, 0)]) == {}
+    assert expected_at_first(requests(100), []) == {}
+    assert expected_at_first(requests(100), [PromptBytes(7, 400, 0)]) == {}  # not one of those that were answered
+
+
+def shared(*bytes_: tuple[int, int]) -> list[PromptBytes]:
+    return [PromptBytes(index, length, common) for index, (length, common) in enumerate(bytes_)]
+
+
+def test_prompts_that_have_nothing_in_common_share_their_template() -> None:
+    """Four bytes a token, and ten tokens of a template before the first of them."""
+    found = expected_at_first(requests(110, 210, 310), shared((400, 0), (800, 0), (1200, 0)))
+    assert found[1] == pytest.approx(20 / 630, abs=0.002)  # the first prompt finds no template
+    assert found[16] == 0
+
+
+def test_a_prefix_counts_once_for_each_prompt_but_the_first() -> None:
+    found = expected_at_first(requests(100, 200, 300), shared((400, 0), (800, 400), (1200, 400)))
+    assert found[1] == pytest.approx(200 / 600, abs=0.002)
+    assert found[16] == pytest.approx(192 / 600)  # 6 blocks of 16 each
+
+
+def test_a_prompt_that_is_all_prefix_still_computes_its_last_token() -> None:
+    found = expected_at_first(requests(100, 100), shared((400, 0), (400, 400)))
+    assert found[1] == 99 / 200
+
+
+def test_prompts_without_an_answer_are_left_out() -> None:
+    known = requests(100, 200)
+    assert expected_at_first(known, [*shared((400, 0), (800, 400)), PromptBytes(9, 900, 900)]) == expected_at_first(
+        known, shared((400, 0), (800, 400))
+    )
+
+
+@pytest.mark.parametrize(
+    ("lengths", "tokens", "template", "per_byte"),
+    [
+        ([400, 800], [110, 210], 10, 0.25),
+        ([400, 400], [100, 100], 0, 0.25),  # of one length nobody can tell a template
+        ([400, 800], [90, 190], 0, 0.2333),  # none has a negative length
+        ([100, 900], [500, 700], MOST_TEMPLATE_TOKENS, 1.072),  # nor one of hundreds of tokens
+        ([0, 0], [5, 5], 0, 0),
+    ],
+)
+def test_tokens_are_a_line_over_bytes(
+    lengths: Sequence[int], tokens: Sequence[int], template: float, per_byte: float
+) -> None:
+    assert fit_line(lengths, tokens) == pytest.approx((template, per_byte), abs=1e-3)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 20_000), st.floats(0, 1)), min_size=1, max_size=20),
+)
+def test_a_share_is_a_share_and_larger_blocks_hold_no_more(rows: list[tuple[int, int, float]]) -> None:
+    sent = requests(*(tokens for tokens, _, _ in rows))
+    bytes_ = shared(*((length, round(length * part)) for _, length, part in rows))
+    for found in (expected_when_repeated(sent), expected_at_first(sent, bytes_)):
+        assert all(0 <= share < 1 for share in found.values())
+        assert found[1] >= found[16] >= found[32] >= found[256]
