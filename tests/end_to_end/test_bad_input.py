@@ -54,14 +54,21 @@ CASES = {
     "authorities that are none": Case(f"{GOOD} --ca-file prompts.jsonl", "holds no certificate in PEM form"),
     "a certificate that is none": Case(f"{GOOD} --client-cert prompts.jsonl", "--client-cert prompts.jsonl is no"),
     "a key without a certificate": Case(f"{GOOD} --client-key prompts.jsonl", "--client-key needs --client-cert"),
+    "metrics of nobody": Case(f"{GOOD} --prometheus-metrics a b", "--prometheus-metrics needs --prometheus-url"),
+    "a metric that is none": Case(
+        f"{GOOD} --prometheus-url http://localhost:9090 --prometheus-metrics 'a{{'", "--prometheus-metrics"
+    ),
+    "a reset of nothing": Case(f"{GOOD} --reset-cache-between-rounds", "needs --reset-cache-url"),
+    "a URL of a reset that is none": Case(
+        f"{GOOD} --reset-cache-url /flush_cache", "--reset-cache-url must be a full URL"
+    ),
+    "two orders": Case(f"{GOOD} --no-shuffle-round2 --round2-order reversed", "contradicts --round2-order reversed"),
+    "an engine that is not known": Case(f"{GOOD} --engine ollama", "--engine is one of auto, vllm"),
     "a debug directory that is a file": Case(f"{GOOD} --debug --debug-log-dir prompts.jsonl", "--debug-log-dir"),
 }
 NOT_YET = {
     "completions": "--dataset prompts.jsonl --endpoint http://localhost/v1/completions",
     "sessions": f"{GOOD} --mode multi_turn",
-    "a URL of metrics": f"{GOOD} --prometheus-url http://localhost:3001/metrics",
-    "metrics": f"{GOOD} --prometheus-metrics lmcache_hit_rate memory_usage_bytes",
-    "a reset": f"{GOOD} --reset-cache-url http://localhost:8000/reset_prefix_cache",
     "a recipe": "--recipe recipe.yaml",
     "compare": "compare a b",
 }
@@ -140,7 +147,7 @@ def test_help_and_version_need_nothing(fluxperf: Fluxperf) -> None:
     assert (ended.code, ended.err) == (0, "")
     for option in ("--concurrency", "--dataset", "--endpoint", "--slo-file", "--mock-server"):
         assert option in ended.out
-    for later in ("--prometheus-url", "--recipe", "--repeat", "multi_turn"):
+    for later in ("--recipe", "--repeat", "multi_turn"):
         assert later not in ended.out
     assert fluxperf("--version").out.startswith("fluxperf ")
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.command import ROOT, Fluxperf
-from tests.end_to_end.servers import Mock
+from tests.end_to_end.servers import Mock, running_mock
 
 
 @pytest.fixture
@@ -90,20 +92,30 @@ def test_the_basic_one(clone: Fluxperf, mock: Mock) -> None:
     assert results(clone.place / "results") == files
 
 
-@pytest.mark.parametrize("text", [FULL, CACHE], ids=["full", "cache"])
-def test_those_with_prometheus_are_not_yet_to_be_had(clone: Fluxperf, mock: Mock, text: str) -> None:
-    ended = clone(command(text, mock))
-    assert (ended.code, ended.out) == (2, "")
-    assert "--prometheus-url is not yet built" in ended.err
-    assert mock.truth()["connections"] <= 1  # that of this question
-
-
-def test_the_full_one_runs_without_prometheus(clone: Fluxperf, mock: Mock) -> None:
-    kept = [line for line in FULL.splitlines() if "prometheus" not in line]
-    ended = clone(command("\n".join(kept), mock))
+def test_the_full_one_with_nobody_at_the_address_of_prometheus(clone: Fluxperf, mock: Mock) -> None:
+    with socket.socket() as taken:  # a port on which nobody listens
+        taken.bind(("127.0.0.1", 0))
+        ended = clone(command(FULL, mock).replace("localhost:3001", f"127.0.0.1:{taken.getsockname()[1]}"))
     assert ended.code == 0
     assert ended.out.count("Goodput (SLO: chat):") == 6
     assert "asked for 50 prompts, the dataset holds 10" in ended.out
+    run = json.loads((clone.place / "results" / "test_run" / "run.json").read_text())
+    for one in run["rounds"]:
+        assert set(one["prometheus"]) == {"lmcache_hit_rate", "memory_usage_bytes"}
+        assert all("refused" in figures["unavailable"] for figures in one["prometheus"].values())
+
+
+def test_the_one_that_evaluates_a_cache(clone: Fluxperf) -> None:
+    with running_mock(*["--engine", "lmcache", "--decode-ms", "0.5", "--tokens", "4"]) as mock:
+        port = mock.url.split(":")[2].split("/")[0]
+        ended = clone(command(CACHE, mock).replace("localhost:3001", f"127.0.0.1:{port}"))
+        assert ended.code == 0
+        run = json.loads((clone.place / "results" / "run.json").read_text())
+        first, second = (one["prometheus"]["lmcache_hit_rate"] for one in run["rounds"])
+        assert (first["kind"], first["max"]) == ("gauge", 0)
+        assert second["max"] > 0
+        rows = (clone.place / "results" / "metrics_summary.csv").read_text("utf-8-sig").splitlines()
+        assert "lmcache_hit_rate_avg" in rows[0].split(",")
 
 
 def test_six_levels(clone: Fluxperf, mock: Mock) -> None:

@@ -135,7 +135,8 @@ def test_while_the_connections_of_a_round_are_opened(fluxperf: Fluxperf) -> None
     fluxperf.write_prompts(3)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:  # has room for the first look at it only
         address: Any = full.getsockname()
-        running = fluxperf.start(fluxperf.measuring(f"http://127.0.0.1:{address[1]}/v1/chat/completions"))
+        url = f"http://127.0.0.1:{address[1]}/v1/chat/completions"
+        running = fluxperf.start(fluxperf.measuring(url, "--engine none"))
         running.wait_until(lambda: connects_to(address))
         running.press_ctrl_c()
         ending = running.end()

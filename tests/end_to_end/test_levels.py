@@ -36,7 +36,7 @@ def test_the_same_samples_are_not_cold_at_the_second_level(fluxperf: Fluxperf, m
     assert indices(fluxperf.round(2, 1)) == indices(fluxperf.round(4, 1))
     mark = "not cold: sent before at concurrency 2"
     assert mark in ended.out
-    assert "Concurrency 4: round 1 was not cold (sent before at concurrency 2)" in ended.out
+    assert "Concurrency 4: that cannot be told. Round 1 was not cold: sent before at concurrency 2; " in ended.out
     assert [entry["cold_reason"] == mark for entry in fluxperf.run_json()["rounds"]] == [False, False, True, False]
     assert [(row["cold"], row["cold_reason"] == mark) for row in fluxperf.csv_rows()] == [
         ("true", False),
@@ -96,7 +96,7 @@ def test_exactly_as_many_are_in_flight_as_asked_until_the_end(fluxperf: Fluxperf
     gate = Gate(concurrency=5, total=20)
     server = serve(gate)
     fluxperf.write_prompts(20)
-    ended = fluxperf.measure(server.url, "--concurrency 5 --workers 2 --rounds 1")
+    ended = fluxperf.measure(server.url, "--concurrency 5 --workers 2 --rounds 1 --engine none")
     assert ended.code == 0
     assert (gate.most, gate.answered) == (5, 20)
     assert {row["worker"] for row in fluxperf.round(5, 1)["requests"]} == {0, 1}
@@ -108,6 +108,6 @@ def test_an_answer_from_the_cache_in_round_1_leaves_no_gain_to_tell(fluxperf: Fl
     fluxperf.write_prompts(4)
     ended = fluxperf.measure(server.url)
     _, _, closing = ended.out.partition("Comparison of Rounds")
-    assert "round 1 was not cold (20.0% of its prompt tokens were already cached)" in closing
+    assert "Round 1 was not cold: 20.0% of its prompt tokens were already cached" in closing
     assert "faster" not in closing
     assert fluxperf.round(10, 1)["summary"]["cold"] is False

@@ -137,6 +137,7 @@ def test_without_a_list_of_models_there_is_a_default(fluxperf: Fluxperf, serve: 
     assert fluxperf(f"--endpoint {server.url} --dataset prompts.jsonl --output-dir out --rounds 1").code == 0
     assert {body["model"] for body in server.bodies} == {"gpt-3.5-turbo"}
     assert fluxperf.round(10, 1)["configuration"]["model"] == "gpt-3.5-turbo"
-    assert server.gets == ["/v1/models"]
+    assert server.gets[0] == "/v1/models"
+    assert server.gets[1] == "/metrics"
     assert len(server.bodies) == 3  # no probe
     assert "authorization" not in {name.lower() for name in server.headers[0]}
