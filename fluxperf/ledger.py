@@ -6,6 +6,7 @@ import datetime
 import shutil
 import sys
 
+from fluxperf.analysis.cache import settle_silence
 from fluxperf.analysis.dose import respond
 from fluxperf.analysis.evaluation import evaluate
 from fluxperf.analysis.paired import compare, compare_pairs, pair
@@ -36,16 +37,16 @@ class Ledger:
         self._evaluations: tuple[CacheEvaluation, ...] = ()
 
     def enter(self, result: RoundResult) -> None:
-        """A round is over."""
+        """A round is over. On disk before it is compared or shown, in case that fails or nobody reads on."""
         level = [earlier for earlier in self._rounds if earlier.concurrency == result.concurrency]
         self._rounds.append(result)
-        if level:
-            self._compare(level, result)
-        self._evaluate([*level, result])
-        try:  # on disk before it is shown, in case nobody reads on; shown also if the disk is full
-            self.output.write_run(self._run(partial=True))
+        try:
             self.output.write_round(result)
-        finally:
+            if level:
+                self._compare(level, result)
+            self._evaluate([*level, result])
+            self.output.write_run(self._run(partial=True))
+        finally:  # shown also if the disk is full
             self.voice.print(render_round(result, self.voice.columns) + "\n")
 
     def _compare(self, level: list[RoundResult], result: RoundResult) -> None:
@@ -60,8 +61,13 @@ class Ledger:
 
     def _evaluate(self, level: list[RoundResult]) -> None:
         """The level anew. Those before it stay as they are: reading all their requests once more would take a while."""
+        settled = settle_silence(level)
+        for before, after in zip(level, settled, strict=True):
+            if after is not before:
+                self._rounds[self._rounds.index(before)] = after
+                self.output.write_round(after)
         others = (one for one in self._evaluations if one.concurrency != level[0].concurrency)
-        self._evaluations = (*others, *evaluate(level, self._comparisons, self._doses))
+        self._evaluations = (*others, *evaluate(settled, self._comparisons, self._doses))
 
     def close(self, *, partial: bool) -> None:
         """The run is over.

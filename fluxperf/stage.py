@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import groupby
@@ -21,7 +22,7 @@ from fluxperf.errors import FluxPerfError, Interrupted, RunFailed, ServerRefused
 from fluxperf.launch.fork import Gathered, Team, Watch
 from fluxperf.launch.signals import Signals
 from fluxperf.mapped import in_order
-from fluxperf.model import CONTROL, CacheReset, Outcome, Refusal, RoundResult, Timeline
+from fluxperf.model import CONTROL, CacheReset, Outcome, PromptBytes, Refusal, RoundResult, Timeline
 from fluxperf.model.timeline import from_row, to_row
 from fluxperf.output import OutputDirectory, RoundFiles, fresh_log
 from fluxperf.particulars import StagePlan, configuration, notes
@@ -93,46 +94,25 @@ class Stage:
         files = RoundFiles(self._output.spool, f"concurrency_{level.concurrency}_round_{plan.round}")
         # What takes a while is done before there are reports to be held.
         remarks = tuple(notes(self._plan, level, plan))
-        prompts = self._plan.preparation.measure_texts(plan.edition, level.sample)
+        prompts = self._measure_texts(level, plan)
         orders = self._orders(level, plan, files)
         self._shared.tickets.lay_out(self._plan.preparation.tickets(plan.edition, plan.order))
         self._shared.board.clear()
         history = self._history(level, plan)
-        self._lookout.begin()
         progress.begin(f"Concurrency {level.concurrency}, round {plan.round}", len(plan.order))
-        watch = Watch(
-            tick=lambda: progress.show(live_counts(self._shared.board)),
-            stop_asked=lambda: self._signals.received is not None or self._shared.board.stopped,
-            wake_fd=self._signals.fd,
-        )
-        try:
-            gathered = team.run_round(orders, watch)
-        except BaseException:
-            self._lookout.give_up()
-            raise
-        finally:
-            progress.end()
+        gathered = self._gather(orders, team, progress)
         tally = self._merge(gathered, files, orders)
-        counters = self._lookout.end(known_prompt_tokens(tally))
+        counters = self._lookout.end(tally.sums["usage_prompt_tokens"])
         error = self._error(gathered, tally)
         counted = sum(tally.outcomes.values())
         if error is None and counted != len(plan.order):
             error = RunFailed(f"internal error: {len(plan.order)} requests were planned and {counted} were recorded")
-        rows = Spooled(files.all_rows(), from_row)
-        evidence = Evidence(
-            tally=tally,
-            audits={number: report.audit for number, report in gathered.reports.items()},
-            lost=tuple(sorted(death.worker for death in gathered.deaths)),
-            planned=len(plan.order),
+        evidence = replace(
+            self._evidence(level, plan, gathered, tally),
             stopped=error is not None,
-            kernel_stamps=self._plan.kernel_stamps,
-            less_concurrency=level.concurrency > 1,
-            more_workers=self._plan.count_workers(level, plan)
-            < min(len(os.sched_getaffinity(0)), level.concurrency, len(plan.order)),
-            streams_per_connection=self._plan.streams_per_connection or 1,
             counters=counters,
             prompts=prompts,
-            requests=rows,
+            requests=Spooled(files.all_rows(), from_row),
             history=history,
         )
         result = self._conclude(level, plan, evidence, remarks)
@@ -140,6 +120,42 @@ class Stage:
             lines: Spooled[str] = Spooled(files.all_transcripts(), str)
             self._output.write_lines(f"requests_{files.name}.jsonl", lines)
         return result, error
+
+    def _measure_texts(self, level: LevelPlan, plan: RoundPlan) -> Sequence[PromptBytes] | None:
+        """What the round's prompts have in common, where it counts: in a round that should find nothing else."""
+        if plan.round not in (1, CONTROL) and not self._plan.settings.reset_cache_between_rounds:
+            return None
+        return self._plan.preparation.measure_texts(plan.edition, level.sample)
+
+    def _gather(self, orders: dict[int, RoundOrder], team: Team, progress: Progress) -> Gathered:
+        """Has the workers run the round, and looks at the server meanwhile."""
+        self._lookout.begin()
+        watch = Watch(
+            tick=lambda: progress.show(live_counts(self._shared.board)),
+            stop_asked=lambda: self._signals.received is not None or self._shared.board.stopped,
+            wake_fd=self._signals.fd,
+        )
+        try:
+            return team.run_round(orders, watch)
+        except BaseException:
+            self._lookout.give_up()
+            raise
+        finally:
+            progress.end()
+
+    def _evidence(self, level: LevelPlan, plan: RoundPlan, gathered: Gathered, tally: Tally) -> Evidence:
+        """What the workers told."""
+        cores = min(len(os.sched_getaffinity(0)), level.concurrency, len(plan.order))
+        return Evidence(
+            tally=tally,
+            audits={number: report.audit for number, report in gathered.reports.items()},
+            lost=tuple(sorted(death.worker for death in gathered.deaths)),
+            planned=len(plan.order),
+            kernel_stamps=self._plan.kernel_stamps,
+            less_concurrency=level.concurrency > 1,
+            more_workers=self._plan.count_workers(level, plan) < cores,
+            streams_per_connection=self._plan.streams_per_connection or 1,
+        )
 
     def _history(self, level: LevelPlan, plan: RoundPlan) -> History:
         """What the round's prompts have been through; empties the cache first, if that was asked for here."""
@@ -252,9 +268,3 @@ def live_counts(board: Board) -> LiveCounts:
 def share(preparation: Preparation, workers: int) -> Shared:
     """What the workers of a stage draw from and write to."""
     return Shared(preparation.bodies, Tickets(), Board(workers))
-
-
-def known_prompt_tokens(tally: Tally) -> int | None:
-    """The prompt tokens of the round as the server's usage has them; None: it did not tell all of them."""
-    silent = tally.sums["estimated_inputs"] + tally.sums["unanswered"]
-    return None if silent else tally.sums["usage_prompt_tokens"]

@@ -93,10 +93,13 @@ class Tally:
         if request.completion_tokens:
             sums["usage_tokens"] += request.completion_tokens
             sums["usage_events"] += request.output_events
-        if request.cached_tokens is not None and request.prompt_tokens is not None:
+        cached = request.believed_cached_tokens
+        if cached is not None and request.prompt_tokens is not None:
             sums["cache_told"] += 1
-            sums["cached_tokens"] += request.cached_tokens
+            sums["cache_told_zero"] += not cached
+            sums["cached_tokens"] += cached
             sums["cache_prompt_tokens"] += request.prompt_tokens
+        sums["cache_absurd"] += cached is None and request.cached_tokens is not None
 
     def _judge(self, request: Timeline) -> None:
         if self.slo is None:

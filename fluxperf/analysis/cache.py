@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from fluxperf.analysis.evidence import Evidence, History
-from fluxperf.analysis.expected import DEFAULT_BLOCK, ENGINE_BLOCKS, expected_at_first, expected_when_repeated
-from fluxperf.model import CacheCounters, CachedTokens, CacheFigures, Reading
+from fluxperf.analysis.expected import expected_at_first, expected_when_repeated
+from fluxperf.model import CacheCounters, CachedTokens, CacheFigures, Reading, RoundResult
 from fluxperf.tally import Tally
 
 # Above this share of prompt tokens that came from the cache, beyond what its prompts have in common, a round was not
 # cold.
 MOST_CACHED_WHEN_COLD = 0.10
+DEFAULT_BLOCK = 16
 # Above this share of prompt tokens that is our own estimate, other traffic is not told from an error of that.
 MOST_ESTIMATED = 0.01
 
@@ -17,7 +21,7 @@ MOST_ESTIMATED = 0.01
 def examine(evidence: Evidence) -> CacheFigures:
     """The round's cache figures."""
     tally, history, counters = evidence.tally, evidence.history, evidence.counters
-    usage = cached_by_usage(tally)
+    usage = _usage_with_silence(tally)
     estimated = _estimated_tokens(tally)
     sent = tally.sums["usage_prompt_tokens"] + estimated
     silent = tally.sums["input_tokens"] - tally.sums["usage_prompt_tokens"]
@@ -25,7 +29,8 @@ def examine(evidence: Evidence) -> CacheFigures:
     counted = _counted(counters, sent) if silent <= MOST_ESTIMATED * sent and not evidence.stopped else None
     # Of requests without an answer nobody knows whether the server counted them, so they explain what they can.
     ours = sent if counted is None else min(max(counted, sent - estimated), sent)
-    engine = counters.engine if counters is not None else None
+    if counted is not None and counters is not None and abs(counted - ours) <= counters.resolution_tokens:
+        ours = counted  # it is printed in so few digits
     return CacheFigures(
         usage=usage,
         counters=counters,
@@ -35,8 +40,11 @@ def examine(evidence: Evidence) -> CacheFigures:
         foreign_share=(counted - ours) / counted if counted else None,
         unexplained_hits=_unexplained(counters, usage),
         expected=_expected(evidence),
-        block_tokens=ENGINE_BLOCKS.get(engine or "", DEFAULT_BLOCK),
+        block_tokens=DEFAULT_BLOCK if counters is None else counters.block_tokens,
         repeats=history.repeats,
+        new=history.new,
+        silent_tokens=tally.sums["usage_prompt_tokens"] - tally.sums["cache_prompt_tokens"],
+        zeros_told=tally.sums["cache_told_zero"],
         reset=history.reset,
     )
 
@@ -48,6 +56,41 @@ def cached_by_usage(tally: Tally) -> CachedTokens | None:
         return None
     prompt, cached = sums["cache_prompt_tokens"], sums["cached_tokens"]
     return CachedTokens(prompt_tokens=prompt, cached_tokens=cached, ratio=cached / prompt if prompt else None)
+
+
+def _usage_with_silence(tally: Tally) -> CachedTokens | None:
+    """The same, with answers that are silent for 0 where that is what silence means.
+
+    vLLM leaves `prompt_tokens_details` out where nothing was cached. A server that never tells 0, and tells more of
+    some answers and nothing of others, is taken to be of that kind.
+    """
+    told, sums = cached_by_usage(tally), tally.sums
+    if told is None or sums["cache_told_zero"]:
+        return told
+    prompt = sums["usage_prompt_tokens"]
+    return CachedTokens(prompt_tokens=prompt, cached_tokens=told.cached_tokens, ratio=told.cached_tokens / prompt)
+
+
+def settle_silence(rounds: Sequence[RoundResult]) -> tuple[RoundResult, ...]:
+    """The rounds of a level, those that told nothing taken for 0 if later ones show that this is what silence means."""
+    caches = [one.summary.cache for one in rounds if one.summary.cache is not None]
+    told = [cache for cache in caches if cache.usage is not None]
+    if not told or any(cache.zeros_told for cache in caches):
+        return tuple(rounds)
+    return tuple(_settled(one) for one in rounds)
+
+
+def _settled(one: RoundResult) -> RoundResult:
+    cache, summary = one.summary.cache, one.summary
+    if cache is None or cache.usage is not None or not cache.silent_tokens:
+        return one
+    usage = CachedTokens(prompt_tokens=cache.silent_tokens, cached_tokens=0, ratio=0.0)
+    cache = replace(cache, usage=usage, unexplained_hits=_unexplained(cache.counters, usage))
+    if summary.cold is None and not cache.repeats:
+        if cache.reset is not None and cache.reset.accepted and not cache.new:
+            cache = replace(cache, reset_confirmed=True)
+        summary = replace(summary, cold=True, cold_reason=None)
+    return replace(one, summary=replace(summary, cache=cache))
 
 
 def judge_cold(history: History, figures: CacheFigures) -> tuple[bool | None, str | None]:
@@ -74,13 +117,13 @@ def judge_cold(history: History, figures: CacheFigures) -> tuple[bool | None, st
 def confirm_reset(history: History, figures: CacheFigures, cold: bool | None) -> bool | None:
     """Whether what came after a reset bears it out; None: there was none, or nobody tells.
 
-    That prompts are new by themselves confirms nothing.
+    Prompts that are new by themselves confirm nothing: they would not have been found in any case.
     """
     if history.reset is None:
         return None
     if not history.reset.accepted:
         return False
-    return cold if figures.rates else None
+    return cold if figures.rates and not history.new else None
 
 
 def _estimated_tokens(tally: Tally) -> int:
@@ -96,12 +139,10 @@ def _counted(counters: CacheCounters | None, sent: int) -> int | None:
     """
     if counters is None or counters.reading is not Reading.OK or not sent:
         return None
-    counts_all = counters.unit == "tokens" and counters.prompt_tokens is not None
-    if not counts_all:
-        return counters.queries if counters.engine in ("vllm", "sglang", "llamacpp") else None
-    if counters.preemptions or counters.queries is None or counters.engine == "lmcache":
-        return counters.prompt_tokens
-    return max(counters.prompt_tokens or 0, counters.queries)
+    looked_up = counters.queries if counters.counts_prompts else None
+    if counters.prompt_tokens is None:
+        return looked_up
+    return counters.prompt_tokens if counters.preemptions else max(counters.prompt_tokens, looked_up or 0)
 
 
 def _unexplained(counters: CacheCounters | None, usage: CachedTokens | None) -> int | None:
@@ -114,4 +155,9 @@ def _expected(evidence: Evidence) -> dict[int, float]:
     successes = (request for request in evidence.requests if request.success)
     if evidence.history.repeats:
         return expected_when_repeated(successes)
-    return {} if evidence.prompts is None else expected_at_first(successes, evidence.prompts)
+    if evidence.prompts is None:
+        return {}
+    counters, answers = evidence.counters, evidence.tally.succeeded
+    counted = counters is not None and counters.hits is not None and counters.unit == "tokens"
+    hits = counters.hits / answers if counters is not None and counters.hits is not None and counted and answers else 0
+    return expected_at_first(successes, evidence.prompts, hits)

@@ -33,11 +33,18 @@ def respond(pairs: Pairs) -> DoseResponse | None:
     """
     if _RESPONSE not in pairs.metrics:
         return None
+    from fluxperf.analysis.numeric import np
     from fluxperf.analysis.ratios import column, find_pairs, find_stretches
 
     before, later = (column(values) for values in pairs.values[pairs.metrics.index(_RESPONSE)])
     cached, cached_later = (column(tokens) for tokens in pairs.cached_tokens)
-    kept = find_pairs(pairs) & (before > 0) & (later > 0) & (cached > 0) & (cached_later > 0)
+    kept = find_pairs(pairs) & (before > 0) & (later > 0)
+    told = np.concatenate([cached[cached > 0], cached_later[cached_later > 0]])
+    if not told.size:
+        return None
+    if told.min() > 1:  # nobody told 0, so those who told nothing meant that (vLLM leaves it out)
+        cached, cached_later = np.maximum(cached, 1), np.maximum(cached_later, 1)
+    kept &= (cached > 0) & (cached_later > 0)
     if not kept.any():
         return None
     gained_tokens, saved_ns = (cached_later - cached)[kept], (before - later)[kept]

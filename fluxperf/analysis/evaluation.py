@@ -7,14 +7,14 @@ before, was hit after, and nothing else explains the difference.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from fluxperf.analysis.eviction import explain_misses
 from fluxperf.analysis.evidence import percent
 from fluxperf.analysis.questions import TELL, Level, ask, name_of
 from fluxperf.analysis.verdict import judge
-from fluxperf.model import CONTROL, Comparison, RoundName, RoundResult, Status
+from fluxperf.model import CONTROL, CacheFigures, Comparison, RoundName, RoundResult, Status
 from fluxperf.model.dose import DoseResponse
 from fluxperf.model.evaluation import Answer, CacheEvaluation
 from fluxperf.model.result import Effect
@@ -47,8 +47,9 @@ def evaluate(
 
 
 def _of_one_round(level: Level) -> Iterator[CacheEvaluation]:
-    """Nothing can be compared, but a reset may have been refused."""
-    checks = tuple(check for check in ask(level) if check.name in ("reset", "counters", "traffic", "witnesses"))
+    """There is no second round, but a reset may have been refused; and a control round needs a cold one."""
+    asked = {"reset", "counters", "traffic", "witnesses"} | (set() if level.control is None else {"cold", "control"})
+    checks = tuple(check for check in ask(level) if check.name in asked)
     if checks:
         yield CacheEvaluation(
             stage=level.first.stage,
@@ -82,7 +83,7 @@ def _evaluate(level: Level, later: RoundResult, comparisons: Sequence[Comparison
         checks=checks,
         verdict=judge(checks),
     )
-    answer, why = _answer(later, found)
+    answer, why = _answer(level, later, found)
     return replace(found, answer=answer, why=why)
 
 
@@ -91,18 +92,55 @@ def _is_fresh(control: RoundResult | None) -> bool:
     return control is not None and control.summary.cold is not False and control.summary.successful_requests > 0
 
 
-def _answer(later: RoundResult, found: CacheEvaluation) -> tuple[Answer, str]:
+@dataclass(frozen=True, slots=True)
+class _Gain:
+    """What a later round found in the cache, beside what round 1 found already: what its prompts have in common."""
+
+    first: CacheFigures | None
+    later: RoundResult
+
+    @property
+    def hit(self) -> float | None:
+        """The later round's hit rate; None: nobody tells."""
+        return None if self.later.summary.cache is None else self.later.summary.cache.hit_rate
+
+    @property
+    def before(self) -> float:
+        """Round 1's."""
+        return (None if self.first is None else self.first.hit_rate) or 0.0
+
+    @property
+    def is_small(self) -> bool:
+        """Whether next to nothing was found that was not found at first."""
+        cache = self.later.summary.cache
+        if cache is None or self.hit is None:
+            return False
+        possible = (cache.expected_rate or 1.0) - self.before
+        return self.hit - self.before < LEAST_HIT * max(possible, LEAST_HIT)
+
+    @property
+    def share(self) -> str:
+        """How much that is, as the beginning of a sentence."""
+        if self.before >= LEAST_HIT:
+            return f"hardly more ({percent(self.hit or 0)}) than in round 1 ({percent(self.before)})"
+        return f"only {percent(self.hit)}" if self.hit else "none"
+
+
+def _answer(level: Level, later: RoundResult, found: CacheEvaluation) -> tuple[Answer, str]:
     """The most that can be said, and the reason for it."""
     effect = found.effect
     if found.verdict.status is Status.INVALID:
         return Answer.CANNOT_TELL, found.verdict.reasons[0]
     if effect is None or effect.mean_ratio is None:
         return Answer.CANNOT_TELL, "no prompt succeeded in both rounds"
+    contradiction = next((check for check in found.checks if check.name == "witnesses" and not check.ok), None)
+    if contradiction is not None:
+        return Answer.CANNOT_TELL, contradiction.text
     if later.summary.cache is not None and not later.summary.cache.repeats:
         return Answer.CANNOT_TELL, f"{name_of(later)} began with an empty cache too, as was asked for"
     if effect.effect is Effect.UNKNOWN:
         return Answer.CANNOT_TELL, _too_few(effect)
-    return _of_effect(later, found, effect.effect)
+    return _of_effect(_Gain(level.first.summary.cache, later), found, effect.effect)
 
 
 def _too_few(effect: Comparison) -> str:
@@ -111,13 +149,12 @@ def _too_few(effect: Comparison) -> str:
     return f"{text}: {needed} or more must be compared (--num-samples)"
 
 
-def _of_effect(later: RoundResult, found: CacheEvaluation, effect: Effect) -> tuple[Answer, str]:
+def _of_effect(gain: _Gain, found: CacheEvaluation, effect: Effect) -> tuple[Answer, str]:
     """Where the comparison says whether there is one."""
-    name, cache = name_of(later), later.summary.cache
-    hit, could = (None, None) if cache is None else (cache.hit_rate, cache.expected_rate)
+    name, hit = name_of(gain.later), gain.hit
     than = " than fresh prompts" if found.is_net else ""
-    if hit is not None and hit < LEAST_HIT * (could or 1.0):
-        return _of_few_hits(name, found, effect, "none" if hit == 0 else f"only {percent(hit)}")
+    if gain.is_small:
+        return _of_few_hits(name, found, effect, gain.share)
     cached = "" if hit is None else f"{percent(hit)} of its prompt tokens came from the cache"
     if effect is Effect.NOT_SHOWN:
         why = f"{name} was neither clearly faster nor clearly slower{than}"

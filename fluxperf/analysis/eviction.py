@@ -118,9 +118,9 @@ def find_visits(before: Iterable[Timeline], later: Iterable[Timeline]) -> list[V
             after += sizes[request.index]
             continue
         again = second[rank]
-        if again.cached_tokens is not None and again.input_tokens:
+        if again.believed_cached_tokens is not None:
             distance = after + before_it[rank] - ahead.below(rank)
-            visits.append(Visit(distance, again.cached_tokens >= FOUND * again.input_tokens))
+            visits.append(Visit(distance, again.believed_cached_tokens >= FOUND * again.input_tokens))
         after += sizes[request.index]
         ahead.add(rank, sizes[request.index])
     return visits

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from statistics import median_low
 
 from fluxperf.model import PromptBytes, Timeline
 
-# The size of a cache block in tokens: SGLang and llama.cpp go token by token, vLLM by 16, TensorRT-LLM by 32 and
-# LMCache by 256, unless they are told otherwise.
-ENGINE_BLOCKS: Mapping[str, int] = {"sglang": 1, "llamacpp": 1, "vllm": 16, "trtllm": 32, "lmcache": 256}
-DEFAULT_BLOCK = 16
-BLOCKS = tuple(sorted({*ENGINE_BLOCKS.values(), DEFAULT_BLOCK}))
-# A chat template is rarely longer; what a fit finds beyond it is the fit's fault.
-MOST_TEMPLATE_TOKENS = 64
+# The sizes of a cache block in tokens that engines have, unless they are told otherwise.
+BLOCKS = (1, 16, 32, 256)
+# A chat template is rarely longer. What a fit finds beyond it is the fit's fault, unless half of
+# the prompts found as much in the cache.
+TEMPLATE_TOKENS = 64
+# Prompts of one length say nothing of the template; what half of them found is it, if it is not most of the prompt.
+# And no more than what is too much for their text.
+MOST_OF_A_PROMPT, BYTES_A_TOKEN = 0.9, 4
 
 
 def expected_when_repeated(requests: Iterable[Timeline]) -> dict[int, float]:
@@ -26,33 +28,53 @@ def expected_when_repeated(requests: Iterable[Timeline]) -> dict[int, float]:
     }
 
 
-def expected_at_first(requests: Iterable[Timeline], prompts: Sequence[PromptBytes]) -> dict[int, float]:
+def expected_at_first(
+    requests: Iterable[Timeline], prompts: Sequence[PromptBytes], mean_hits: float = 0
+) -> dict[int, float]:
     """The same of prompts that are new: what each has in common with the beginning of another one, by block size.
 
     Prompts are known in bytes, and a line through (bytes, tokens) of those whose usage is known says how many tokens
-    that is. Where it begins are the tokens of the chat template, which all of them share.
+    that is. Where it begins are the tokens of the chat template, or of a system prompt that the server adds, which all
+    of them share. `mean_hits` are the tokens that a prompt found by the server's counters.
     """
-    tokens = {request.index: request.input_tokens for request in requests if request.input_tokens}
+    tokens, found = {}, []
+    for request in requests:
+        if request.input_tokens:
+            tokens[request.index] = request.input_tokens
+            found.append(request.believed_cached_tokens)
     known = [prompt for prompt in prompts if prompt.index in tokens]
     if not known:
         return {}
-    template, per_byte = fit_line([prompt.length for prompt in known], [tokens[prompt.index] for prompt in known])
+    lengths, counts = [prompt.length for prompt in known], [tokens[prompt.index] for prompt in known]
+    template, per_byte = fit_line(lengths, counts, _found_by_most(found, mean_hits))
     shared = [
         min(template + per_byte * prompt.shared, tokens[prompt.index] - 1) if place else 0.0
         for place, prompt in enumerate(known)
     ]
-    totals = [tokens[prompt.index] for prompt in known]
-    return {block: _share((common // block * block for common in shared), totals) for block in BLOCKS}
+    return {block: _share((common // block * block for common in shared), counts) for block in BLOCKS}
 
 
-def fit_line(lengths: Sequence[int], tokens: Sequence[int]) -> tuple[float, float]:
-    """Tokens before the first byte, and tokens a byte: by least squares, within what can be."""
+def _found_by_most(found: Sequence[int | None], mean_hits: float) -> float:
+    """What half of the prompts found in the cache, at the least. The first ones had to put it there."""
+    if all(tokens is None for tokens in found):
+        return mean_hits
+    return median_low(tokens or 0 for tokens in found)
+
+
+def fit_line(lengths: Sequence[int], tokens: Sequence[int], found_by_most: float = 0) -> tuple[float, float]:
+    """Tokens before the first byte, and tokens a byte: by least squares, within what can be.
+
+    `found_by_most`: so many tokens were found in the cache for half of the prompts.
+    """
     mean_length, mean_tokens = sum(lengths) / len(lengths), sum(tokens) / len(tokens)
     spread = sum((length - mean_length) ** 2 for length in lengths)
     if spread:
         pairs = zip(lengths, tokens, strict=True)
         slope = sum((length - mean_length) * (count - mean_tokens) for length, count in pairs) / spread
-        template = min(max(mean_tokens - slope * mean_length, 0), MOST_TEMPLATE_TOKENS, min(tokens))
+        most = max(TEMPLATE_TOKENS, found_by_most)
+        template = min(max(mean_tokens - slope * mean_length, 0), most, min(tokens))
+    elif found_by_most < MOST_OF_A_PROMPT * mean_tokens:
+        template = min(found_by_most, max(mean_tokens - mean_length / BYTES_A_TOKEN, 0))
     else:
         template = 0.0
     return template, max(mean_tokens - template, 0) / mean_length if mean_length else 0.0

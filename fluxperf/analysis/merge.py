@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from fluxperf.analysis.audit import summarise_audit
-from fluxperf.analysis.cache import confirm_reset, examine, judge_cold
+from fluxperf.analysis.cache import cached_by_usage, confirm_reset, examine, judge_cold
 from fluxperf.analysis.checks import run_checks, unmeasured
 from fluxperf.analysis.evidence import Evidence
 from fluxperf.analysis.verdict import judge
@@ -49,7 +49,7 @@ def summarise(evidence: Evidence) -> RoundSummary:
         requests_per_s=_share(good, duration_s),
         goodput=_goodput(tally, total, duration_s),
         outcomes={outcome: outcomes[outcome] for outcome in Outcome if outcomes[outcome]},
-        cached_tokens=cache.usage,
+        cached_tokens=cached_by_usage(tally),
         cache=cache,
         cold=cold,
         cold_reason=reason,

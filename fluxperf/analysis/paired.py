@@ -28,9 +28,9 @@ _Found: TypeAlias = tuple[tuple[int, int], int, Timeline]
 class Pairs:
     """Two rounds side by side: columns of numbers with a row for each prompt of either round, by (index, turn).
 
-    `sent_ns` and `cached_tokens` have the baseline's column and the later round's, and `values` both of each
-    metric (raw, as `fluxperf.metrics` has them). They hold 0 for what does not exist; stamps and tokens are one
-    more than they are. `flaws` says which of `reasons` keeps the prompt from being a pair; 0: none.
+    `sent_ns`, `cached_tokens` and `output_tokens` have the baseline's column and the later round's, and `values`
+    both of each metric (raw, as `fluxperf.metrics` has them). They hold 0 for what does not exist; stamps and tokens
+    are one more than they are. `flaws` says which of `reasons` keeps the prompt from being a pair; 0: none.
     """
 
     baseline: RoundResult
@@ -40,6 +40,7 @@ class Pairs:
     flaws: memoryview[int]
     sent_ns: tuple[memoryview[int], memoryview[int]]
     cached_tokens: tuple[memoryview[int], memoryview[int]]
+    output_tokens: tuple[memoryview[int], memoryview[int]]
     values: tuple[tuple[memoryview[int], memoryview[int]], ...]
 
 
@@ -67,9 +68,9 @@ def pair(baseline: RoundResult, later: RoundResult, metrics: Sequence[str] = COM
     """
     chosen = tuple(BY_NAME[name] for name in metrics)
     table = mapped(chain.from_iterable(_rows(baseline, later, chosen)))
-    width = 5 + 2 * len(chosen)
+    width = 7 + 2 * len(chosen)
     flaws, *rest = (table[at::width] for at in range(width))
-    sent, cached, *values = zip(rest[::2], rest[1::2], strict=True)
+    sent, cached, output, *values = zip(rest[::2], rest[1::2], strict=True)
     flawed = [f"{flaw} {_name(result.round)}" for result in (baseline, later) for flaw in _FLAWS[1:]]
     return Pairs(
         baseline=baseline,
@@ -79,6 +80,7 @@ def pair(baseline: RoundResult, later: RoundResult, metrics: Sequence[str] = COM
         flaws=flaws,
         sent_ns=sent,
         cached_tokens=cached,
+        output_tokens=output,
         values=tuple(values),
     )
 
@@ -92,7 +94,8 @@ def _rows(baseline: RoundResult, later: RoundResult, metrics: Sequence[Metric]) 
         first, second = _flaw(before), _flaw(after)
         yield (first or (second and second + len(_FLAWS) - 1),)
         yield (_plus_one(None if request is None else request.sent_ns) for request in (before, after))
-        yield (_plus_one(None if request is None else request.cached_tokens) for request in (before, after))
+        yield (_plus_one(None if request is None else request.believed_cached_tokens) for request in (before, after))
+        yield (_plus_one(None if request is None else request.output_tokens) for request in (before, after))
         if before is None or after is None:
             yield repeat(0, 2 * len(metrics))
         else:

@@ -118,6 +118,8 @@ def reset(level: Level) -> Check | None:
             status = "" if call.status is None else f" answered with status {call.status}"
             said = f"{call.url}{status}: {call.answer}" if call.answer else f"{call.url}{status}"
             text = f"{before} was not done, and the cache may not be empty: {said}"
+        elif cache.new:
+            continue  # nothing hangs on it: these prompts cannot be in the cache
         elif cache.reset_confirmed is None:
             text = f"{before} was accepted, but nobody confirms it, neither counters nor cached tokens: {TELL}"
         elif cache.reset_confirmed is False:
@@ -131,7 +133,7 @@ def reset(level: Level) -> Check | None:
         return Check(name="reset", ok=False, text=text, weight=Status.INVALID)
     if not asked:
         return None
-    return Check(name="reset", ok=True, text="every reset was accepted, and what came after it found nothing")
+    return Check(name="reset", ok=True, text="every reset was accepted, and nothing was found after it")
 
 
 def counters(level: Level) -> Check | None:
@@ -201,7 +203,7 @@ def lengths(level: Level) -> Check | None:
     """Whether both rounds were answered at the same length: a shorter answer is not the cache's gain."""
     if level.later is None:
         return None
-    before, after = level.first.summary.avg_output_tokens, level.later.summary.avg_output_tokens
+    before, after = (level.ttft.output_tokens if level.ttft is not None else None) or (0.0, 0.0)
     if not before or not after:
         return None
     text = f"answers had {before:.1f} tokens on average in round 1 and {after:.1f} in {name_of(level.later)}"

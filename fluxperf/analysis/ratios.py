@@ -51,6 +51,8 @@ def compare_metric(pairs: Pairs, metric: Metric) -> Comparison:
     )
     if not comparison.pairs:
         return comparison
+    first, second = (float(np.mean(column(tokens)[kept] - 1)) for tokens in pairs.output_tokens)
+    comparison = replace(comparison, output_tokens=(first, second))
     values = _Values(metric, before[kept], later[kept])
     return values.judged(values.described(comparison), stretches)
 

@@ -35,7 +35,9 @@ class CacheCounters:
     blocks. `prompt_tokens` is how many prompt tokens the server says it was sent by all its clients; None:
     its counters do not tell. `preemptions`: requests that it gave up and began again, which some counters
     count twice. `capacity_tokens` is what the cache holds, where the server says so. `by_engine` has the
-    label `engine` of servers that run several behind one port.
+    label `engine` of servers that run several behind one port. `label` is the engine's name for people,
+    `block_tokens` the size of its cache's blocks; `counts_prompts`: whether its lookups are of every prompt
+    token. Counters that are printed in few digits are known to within `resolution_tokens`.
     """
 
     engine: str | None
@@ -48,6 +50,10 @@ class CacheCounters:
     prompt_tokens: int | None = None
     preemptions: int | None = None
     capacity_tokens: int | None = None
+    label: str | None = None
+    block_tokens: int = 16
+    counts_prompts: bool = False
+    resolution_tokens: int = 0
     by_engine: Mapping[str, Hits] = field(default_factory=dict)
 
     @property
@@ -88,7 +94,8 @@ class CacheFigures:
     counted: below 0 where it counted less than was sent. `unexplained_hits` is the counters' hits less those of usage.
     `expected` is the share of prompt tokens that could have hit, by the size of a cache block in tokens;
     `block_tokens` the size that goes with the engine. `reset_confirmed`: whether what followed the reset
-    bears it out; None: there was none, or nobody tells.
+    bears it out; None: there was none, or nobody tells. `new`: the prompts cannot have been sent before. Of the prompt
+    tokens in usage, `silent_tokens` are of answers that told no cached tokens; `zeros_told` counts those that told 0.
     """
 
     usage: CachedTokens | None = None
@@ -101,6 +108,9 @@ class CacheFigures:
     expected: Mapping[int, float] = field(default_factory=dict)
     block_tokens: int = 1
     repeats: bool = False
+    new: bool = False
+    silent_tokens: int = 0
+    zeros_told: int = 0
     reset: CacheReset | None = None
     reset_confirmed: bool | None = None
 

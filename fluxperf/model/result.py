@@ -214,6 +214,7 @@ class Comparison:
     `ratio_of_percentiles` has the round's percentiles over the baseline's (p50, p90, p99), of the pairs' values;
     `percentiles_of_ratios` those of the pairs' ratios (p10, p50, p90, p99); both by nearest rank.
     `dropped_reasons` counts the prompts that make no pair by the first thing that kept them from it.
+    `output_tokens` is the mean length of the pairs' answers in either round.
     """
 
     stage: str | None
@@ -236,3 +237,4 @@ class Comparison:
     ratio_of_percentiles: Mapping[str, float] = field(default_factory=dict)
     percentiles_of_ratios: Mapping[str, float] = field(default_factory=dict)
     dropped_reasons: Mapping[str, int] = field(default_factory=dict)
+    output_tokens: tuple[float, float] | None = None

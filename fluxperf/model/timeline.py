@@ -59,6 +59,12 @@ class Timeline:
         return self.prompt_tokens_estimate if self.prompt_tokens is None else self.prompt_tokens
 
     @property
+    def believed_cached_tokens(self) -> int | None:
+        """What usage told of the cache; None where it told nothing, or more than the prompt has."""
+        cached, prompt = self.cached_tokens, self.prompt_tokens
+        return None if cached is None or cached < 0 or (prompt is not None and cached > prompt) else cached
+
+    @property
     def output_tokens(self) -> int:
         """`usage.completion_tokens` where the server sent it and it is not 0, else the count of output events."""
         return self.completion_tokens or self.output_events

@@ -10,7 +10,6 @@ from fluxperf.model.evaluation import Answer, CacheEvaluation
 from fluxperf.report.text import fold, number, printable, usable
 
 TITLE = "Did the cache help?"
-_LABELS = {"vllm": "vLLM", "sglang": "SGLang", "llamacpp": "llama.cpp", "lmcache": "LMCache", "trtllm": "TensorRT-LLM"}
 _WORDS = {
     Answer.YES: "yes",
     Answer.NO: "no",
@@ -19,6 +18,8 @@ _WORDS = {
 }
 # A ratio this near to 1 is neither faster nor slower, with the digits that are shown.
 _ALIKE = 0.005
+# Rounds whose hit rates are further apart are no measure of the server itself.
+_APART = 0.1
 
 
 def render_answer(run: RunResult, columns: int | None) -> str:
@@ -106,6 +107,14 @@ class _Told:
             if all(one.answer is not Answer.YES for one in self.level):
                 return ""
             return "Not ruled out: a server that became faster by itself (--control-round tells)."
+        first, fresh = self._cache(1), self._cache(CONTROL)
+        found = (None if one is None else one.hit_rate for one in (first, fresh))
+        before, after = ((rate or 0.0) for rate in found)
+        if before - after > _APART:
+            return (
+                f"Whether the server became faster by itself is not known: round 1's prompts found {_share(before)} of "
+                f"what they have in common in the cache, and fresh prompts {_share(after)}."
+            )
         sure = "" if drift.ratio_ci95 is None else f", {_range(drift.ratio_ci95)} with 95% confidence"
         net = "; what is told is net of that" if self.found.is_net else ""
         return f"The server by itself: fresh prompts were {_factor(drift.mean_ratio)} at the end{sure}{net}."
@@ -119,7 +128,7 @@ class _Told:
         if first.usage is not None and later.usage is not None:
             told.append(f"{_share(first.usage.ratio)} -> {_share(later.usage.ratio)} by usage")
         if later.counters is not None and later.counters.reading is Reading.OK:
-            name = _LABELS.get(later.counters.engine or "", "the server")
+            name = later.counters.label or "the server"
             told.append(f"{_share(first.counted_rate)} -> {_share(later.counted_rate)} by {name}'s counters")
         if not told:
             return ""

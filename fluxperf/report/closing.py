@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fluxperf.metrics import BY_NAME
 from fluxperf.model import Comparison, RoundResult, RunResult, Stats, Status
 from fluxperf.model.evaluation import CacheEvaluation
+from fluxperf.model.result import Effect
 from fluxperf.report.text import cached_text, cold_text, count, fold, number, printable, round_name, rule, usable
 
 _METRIC = "ttft_ms"
@@ -87,6 +88,9 @@ class _Pair:
             verdict = "about the same"
         else:
             verdict = f"{factor:.{1 if factor < 100 else 0}f}x {'slower' if ratio > 1 else 'faster'}"
+        paired = self.compared[_METRIC]
+        if paired is not None and paired.effect is Effect.NOT_SHOWN and factor >= _ALIKE:
+            verdict = "not clearly different"
         change = f"{number(before, '.1f')} -> {number(after, '.1f')} ms over {self._population()}"
         return f"{round_name(self.later.round)}'s TTFT was {verdict} at the median ({change}){self._cached_share()}."
 

@@ -55,4 +55,4 @@ def _growth(figures: Mapping[str, Any]) -> Iterator[str]:
 
 def _amount(value: float) -> str:
     """Whole numbers and large ones without decimals, others with six digits."""
-    return number(value, ",.0f" if abs(value) >= _LARGE or value == int(value) else ",.6g")
+    return number(value, ",.0f" if abs(value) >= _LARGE or value.is_integer() else ",.6g")

@@ -56,7 +56,15 @@ def failed(requests: Iterable[Timeline], outcome: Outcome = Outcome.HTTP_STATUS)
 
 def counted(hits: int, queries: int, **changes: Any) -> CacheCounters:
     """What vLLM counted in a round."""
-    plain = CacheCounters(engine="vllm", reading=Reading.OK, hits=hits, queries=queries, prompt_tokens=queries)
+    plain = CacheCounters(
+        engine="vllm",
+        label="vLLM",
+        reading=Reading.OK,
+        hits=hits,
+        queries=queries,
+        prompt_tokens=queries,
+        counts_prompts=True,
+    )
     return replace(plain, **changes)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fluxperf.analysis.cache import MOST_CACHED_WHEN_COLD
+from fluxperf.analysis.cache import MOST_CACHED_WHEN_COLD, settle_silence
 from fluxperf.analysis.evidence import percent
 from fluxperf.model import CacheCounters, CachedTokens, CacheFigures, Outcome, PromptBytes, Reading, Timeline
 from tests.analysis.levels import a_reset, counted, failed, measured, prompts
@@ -63,7 +63,10 @@ def test_a_server_that_looks_nothing_up_found_nothing() -> None:
 
 
 def test_hits_in_blocks_are_not_held_against_tokens() -> None:
-    cache = figures(prompts(10, 20, share=0.8), counters=counted(250, 312, unit="blocks", engine="trtllm"))
+    cache = figures(
+        prompts(10, 20, share=0.8),
+        counters=counted(250, 312, unit="blocks", engine="trtllm", counts_prompts=False, prompt_tokens=None),
+    )
     assert cache.unexplained_hits is None
     assert cache.foreign_share is None
 
@@ -115,13 +118,17 @@ def test_what_is_looked_up_twice_after_a_preemption_is_no_traffic() -> None:
     assert without.foreign_tokens == 10_000
 
 
-@pytest.mark.parametrize(
-    ("engine", "foreign"), [("vllm", 10_000), ("sglang", 10_000), ("llamacpp", 10_000), ("lmcache", None)]
-)
-def test_which_engines_look_up_every_prompt(engine: str, foreign: int | None) -> None:
+@pytest.mark.parametrize(("counts_prompts", "foreign"), [(True, 10_000), (False, None)])
+def test_lookups_tell_of_traffic_if_every_prompt_is_looked_up(counts_prompts: bool, foreign: int | None) -> None:
     """LMCache is only asked for what the engine around it does not hold."""
-    cache = figures(prompts(50, 20), counters=counted(0, 60_000, prompt_tokens=None, engine=engine))
-    assert cache.foreign_tokens == foreign
+    looked_up = counted(0, 60_000, prompt_tokens=None, counts_prompts=counts_prompts)
+    assert figures(prompts(50, 20), counters=looked_up).foreign_tokens == foreign
+
+
+def test_what_is_printed_in_few_digits_tells_of_no_traffic_within_them() -> None:
+    rough = counted(0, 51_500, resolution_tokens=2000)
+    assert figures(prompts(50, 20), counters=rough).foreign_tokens == 0
+    assert figures(prompts(50, 20), counters=counted(0, 53_500, resolution_tokens=2000)).foreign_tokens == 3500
 
 
 # Cold.
@@ -207,8 +214,8 @@ def test_without_a_reset_there_is_nothing_to_confirm() -> None:
 def test_what_could_have_hit_goes_by_the_engines_block() -> None:
     later = prompts(50, 20, share=0.9)
     assert figures(later, counters=counted(0, 1)).expected_rate == 62 * 16 / 1000
-    assert figures(later, counters=counted(0, 1, engine="sglang")).expected_rate == 0.999
-    assert figures(later, counters=counted(0, 1, engine="lmcache")).expected_rate == 768 / 1000
+    assert figures(later, counters=counted(0, 1, block_tokens=1)).expected_rate == 0.999
+    assert figures(later, counters=counted(0, 1, block_tokens=256)).expected_rate == 768 / 1000
     assert figures(later).block_tokens == 16
 
 
@@ -228,3 +235,40 @@ def test_of_too_many_prompts_nobody_knows_what_they_share() -> None:
 )
 def test_percent(share: float, words: str) -> None:
     assert percent(share) == words
+
+
+# Servers that leave out what is 0.
+
+
+def test_silence_is_zero_where_a_server_never_tells_zero() -> None:
+    told, silent = prompts(50, 20, share=0.8), prompts(50, 20, share=None)
+    cache = figures([*silent[:40], *told[40:]])
+    assert cache.usage == CachedTokens(prompt_tokens=50_000, cached_tokens=8000, ratio=0.16)
+    zero = prompts(50, 20, share=0)
+    assert figures([*silent[:40], *told[40:45], *zero[45:]]).usage == CachedTokens(
+        prompt_tokens=10_000, cached_tokens=4000, ratio=0.4
+    )
+
+
+def test_a_later_round_shows_what_silence_meant() -> None:
+    first = measured(1, prompts(50, 20, share=None), reset=a_reset())
+    later = measured(2, prompts(50, 20, share=0.9))
+    assert (first.summary.cold, first.summary.cache and first.summary.cache.usage) == (None, None)
+    settled, same = settle_silence([first, later])
+    assert same is later
+    assert settled.summary.cold is True
+    assert settled.summary.cache is not None
+    assert settled.summary.cache.hit_rate == 0
+    assert settled.summary.cache.reset_confirmed is True
+
+
+@pytest.mark.parametrize("share", [None, 0])
+def test_silence_stays_silence_where_nobody_tells_or_zero_is_told(share: float | None) -> None:
+    first, later = measured(1, prompts(50, 20, share=None)), measured(2, prompts(50, 20, share=share))
+    assert settle_silence([first, later]) == (first, later)
+
+
+def test_prompts_that_are_new_confirm_no_reset() -> None:
+    cold = prompts(50, 20, share=0)
+    assert figures(cold, reset=a_reset(), new=True, repeats=False).reset_confirmed is None
+    assert figures(cold, reset=a_reset(), repeats=False).reset_confirmed is True

@@ -276,7 +276,11 @@ def test_one_round_says_only_what_is_wrong_with_it() -> None:
 
 
 def test_fresh_prompts_alone_are_no_later_round() -> None:
-    assert judged(cold(), fresh()) == ()
+    """But what they are held against must have been cold."""
+    (found,) = judged(cold(), fresh())
+    assert (found.round, found.answer, found.verdict.status) == (None, Answer.CANNOT_TELL, Status.VALID)
+    (warm,) = judged(measured(1, prompts(50, 200, share=0.9)), fresh())
+    assert warm.verdict.status is Status.INVALID
 
 
 def test_each_later_round_has_an_answer_of_its_own() -> None:

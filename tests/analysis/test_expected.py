@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from fluxperf.analysis.expected import (
     BLOCKS,
-    ENGINE_BLOCKS,
-    MOST_TEMPLATE_TOKENS,
+    TEMPLATE_TOKENS,
     expected_at_first,
     expected_when_repeated,
     fit_line,
@@ -22,7 +21,7 @@ def requests(*tokens: int) -> list[Timeline]:
 
 
 def test_there_is_a_figure_for_each_size_of_a_block() -> None:
-    assert list(expected_when_repeated(requests(100))) == sorted(set(ENGINE_BLOCKS.values()))
+    assert list(expected_when_repeated(requests(100))) == list(BLOCKS)
     assert list(expected_at_first(requests(100), [PromptBytes(0, 400, 0)])) == list(BLOCKS)
 
 
@@ -85,7 +84,7 @@ def test_prompts_without_an_answer_are_left_out() -> None:
         ([400, 800], [110, 210], 10, 0.25),
         ([400, 400], [100, 100], 0, 0.25),  # of one length nobody can tell a template
         ([400, 800], [90, 190], 0, 0.2333),  # none has a negative length
-        ([100, 900], [500, 700], MOST_TEMPLATE_TOKENS, 1.072),  # nor one of hundreds of tokens
+        ([100, 900], [500, 700], TEMPLATE_TOKENS, 1.072),  # nor one of hundreds of tokens
         ([0, 0], [5, 5], 0, 0),
     ],
 )
@@ -104,3 +103,39 @@ def test_a_share_is_a_share_and_larger_blocks_hold_no_more(rows: list[tuple[int,
     for found in (expected_when_repeated(sent), expected_at_first(sent, bytes_)):
         assert all(0 <= share < 1 for share in found.values())
         assert found[1] >= found[16] >= found[32] >= found[256]
+
+
+def answered(*cached: int | None) -> list[Timeline]:
+    """Prompts of 10, 20, 30 ... tokens of their own, behind 400 that the server puts before each."""
+    return [
+        Timeline(index=index, prompt_tokens=400 + 10 * (index + 1), cached_tokens=tokens)
+        for index, tokens in enumerate(cached)
+    ]
+
+
+LENGTHS = shared(*((40 * number, 0) for number in range(1, 7)))
+
+
+def test_a_long_template_is_believed_if_half_of_the_prompts_found_it() -> None:
+    """The first ones run together, and find nothing."""
+    found = expected_at_first(answered(0, 0, 400, 400, 400, 400), LENGTHS)
+    assert found[16] == pytest.approx(5 * 400 / sum(400 + 10 * number for number in range(1, 7)))
+    silent = expected_at_first(answered(None, None, 400, 400, 400, 400), LENGTHS)  # vLLM does not tell 0
+    assert silent == found
+
+
+def test_a_long_template_that_nobody_found_is_none() -> None:
+    found = expected_at_first(answered(0, 0, 0, 0, 0, 400), LENGTHS)
+    assert found[1] == pytest.approx(5 * TEMPLATE_TOKENS / sum(400 + 10 * number for number in range(1, 7)), rel=0.1)
+
+
+def test_the_counters_tell_of_a_long_template_too() -> None:
+    assert expected_at_first(answered(*[None] * 6), LENGTHS, mean_hits=400)[16] > 0.7
+    assert expected_at_first(answered(*[None] * 6), LENGTHS)[16] < 0.2
+
+
+def test_prompts_of_one_length_share_what_half_of_them_found() -> None:
+    alike = [Timeline(index=index, prompt_tokens=500, cached_tokens=400) for index in range(4)]
+    assert expected_at_first(alike, shared(*[(400, 0)] * 4))[1] == pytest.approx(3 * 400 / 2000)
+    warm = [Timeline(index=index, prompt_tokens=500, cached_tokens=496) for index in range(4)]
+    assert expected_at_first(warm, shared(*[(400, 0)] * 4))[1] == 0

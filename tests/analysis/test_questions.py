@@ -165,7 +165,7 @@ def test_a_reset_that_was_refused_lied_or_not_confirmed(reset: CacheReset, share
 
 def test_resets_that_worked() -> None:
     check = answer("reset", level(emptied(1, 0, a_reset()), emptied(2, 0, a_reset())))
-    assert told(check) == (True, VALID, "every reset was accepted, and what came after it found nothing")
+    assert told(check) == (True, VALID, "every reset was accepted, and nothing was found after it")
     assert silent("reset", level(first(), second()))
 
 

@@ -288,6 +288,8 @@ def make_counters(**changes: Any) -> CacheCounters:
     """What vLLM counted in a round of two engines."""
     plain = CacheCounters(
         engine="vllm",
+        label="vLLM",
+        counts_prompts=True,
         version="0.33.0",
         reading=Reading.OK,
         hits=1300,

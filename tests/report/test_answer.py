@@ -311,7 +311,7 @@ def test_what_the_witnesses_say(
     cold = a_cache(usage=None, counters=counters(hits=12, queries=2105))
     assert told(cold, a_cache()) == "0.6% -> 62% by vLLM's counters (99% possible)."
     assert told(a_cache(), a_cache()) == "62% -> 62% by usage, 62% -> 62% by vLLM's counters (99% possible)."
-    assert told(a_cache(), a_cache(counters=counters(engine="other"))).endswith(
+    assert told(a_cache(), a_cache(counters=counters(engine="other", label=None))).endswith(
         "62% -> 62% by the server's counters (99% possible)."
     )
     assert told(a_cache(), a_cache(expected={16: 0.5})).endswith("by vLLM's counters.")  # more than that was found
