@@ -20,8 +20,10 @@ from fluxperf.model.evaluation import Answer, CacheEvaluation
 from fluxperf.model.result import Effect
 
 METRIC = "ttft_ms"
-# Below this share of what could have hit, a gain is not the cache's.
-LEAST_HIT = 0.1
+# Where less than this share was found of what could have hit and did not in round 1, a gain is not the cache's.
+LEAST_GAIN = 0.2
+# What round 1 found is worth a word from this share of its prompt tokens on.
+WORTH_A_WORD = 0.1
 # So many times as many prompts as run at once make as many stretches as `fluxperf.analysis.clustered` needs.
 LEAST_WAVES = 4
 
@@ -116,12 +118,12 @@ class _Gain:
         if cache is None or self.hit is None:
             return False
         possible = (cache.expected_rate or 1.0) - self.before
-        return self.hit - self.before < LEAST_HIT * max(possible, LEAST_HIT)
+        return self.hit - self.before < LEAST_GAIN * max(possible, WORTH_A_WORD)
 
     @property
     def share(self) -> str:
         """How much that is, as the beginning of a sentence."""
-        if self.before >= LEAST_HIT:
+        if self.before >= WORTH_A_WORD:
             return f"hardly more ({percent(self.hit or 0)}) than in round 1 ({percent(self.before)})"
         return f"only {percent(self.hit)}" if self.hit else "none"
 
@@ -156,6 +158,8 @@ def _of_effect(gain: _Gain, found: CacheEvaluation, effect: Effect) -> tuple[Ans
     if gain.is_small:
         return _of_few_hits(name, found, effect, gain.share)
     cached = "" if hit is None else f"{percent(hit)} of its prompt tokens came from the cache"
+    if cached and gain.before >= WORTH_A_WORD:
+        cached += f" ({percent(gain.before)} of round 1's)"
     if effect is Effect.NOT_SHOWN:
         why = f"{name} was neither clearly faster nor clearly slower{than}"
         return Answer.NOT_SHOWN, f"{why}, though {cached}" if cached else why

@@ -112,8 +112,8 @@ class _Told:
         before, after = ((rate or 0.0) for rate in found)
         if before - after > _APART:
             return (
-                f"Whether the server became faster by itself is not known: round 1's prompts found {_share(before)} of "
-                f"what they have in common in the cache, and fresh prompts {_share(after)}."
+                f"Whether the server became faster by itself is not known: {_share(before)} of round 1's prompt tokens "
+                f"were in the cache already, which its prompts have in common, and {_share(after)} of the fresh ones'."
             )
         sure = "" if drift.ratio_ci95 is None else f", {_range(drift.ratio_ci95)} with 95% confidence"
         net = "; what is told is net of that" if self.found.is_net else ""

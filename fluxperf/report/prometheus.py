@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -55,4 +56,5 @@ def _growth(figures: Mapping[str, Any]) -> Iterator[str]:
 
 def _amount(value: float) -> str:
     """Whole numbers and large ones without decimals, others with six digits."""
-    return number(value, ",.0f" if abs(value) >= _LARGE or value.is_integer() else ",.6g")
+    whole = not math.isfinite(value) or value == int(value)
+    return number(value, ",.0f" if abs(value) >= _LARGE or whole else ",.6g")

@@ -9,7 +9,7 @@ import pytest
 
 from fluxperf.analysis.clustered import LEAST_STRETCHES, count_stretches
 from fluxperf.analysis.evaluation import LEAST_WAVES
-from fluxperf.model import CONTROL, Outcome, RoundResult, Status, Timeline
+from fluxperf.model import CONTROL, Outcome, PromptBytes, RoundResult, Status, Timeline
 from fluxperf.model.evaluation import Answer, CacheEvaluation
 from fluxperf.model.result import Effect
 from tests.analysis.levels import a_reset, counted, failed, judge_one, judged, late, measured, prompts
@@ -323,3 +323,35 @@ def test_a_dose_goes_with_its_round() -> None:
     assert third.dose is not None
     assert second.dose.slope_us_per_token == pytest.approx(20, rel=0.3)  # 2 ms for each 100 tokens
     assert second.dose != third.dose
+
+
+# What round 1 found already, and witnesses that are at odds.
+
+
+def with_a_common_beginning(name: int, ttft_ms: float, share: float) -> RoundResult:
+    """70 % of each prompt is a system prompt that all of them share."""
+    alike = [PromptBytes(index, 4000, 2800 if index else 0) for index in range(50)]
+    return measured(name, prompts(50, ttft_ms, share=share, seed=name), prompts=alike)
+
+
+def test_what_round_1_found_as_well_is_no_gain_of_round_2() -> None:
+    found = judge_one(with_a_common_beginning(1, 200, 0.69), with_a_common_beginning(2, 100, 0.72))
+    assert found.verdict.status is Status.VALID
+    assert found.answer is Answer.NO
+    assert found.why.startswith(
+        "the server became faster by itself, or by what it does not count: hardly more (72.0%) "
+    )
+
+
+def test_a_gain_over_what_round_1_found_is_one() -> None:
+    found = judge_one(with_a_common_beginning(1, 200, 0.69), with_a_common_beginning(2, 100, 0.99))
+    assert found.answer is Answer.YES
+    assert found.why.endswith("and 99.0% of its prompt tokens came from the cache (69.0% of round 1's)")
+
+
+def test_where_the_witnesses_contradict_each_other_nothing_is_told() -> None:
+    before = measured(1, prompts(50, 200), counters=counted(0, 50_000))
+    after = measured(2, prompts(50, 20), counters=counted(49_500, 50_000))
+    found = judge_one(before, after)
+    assert found.answer is Answer.CANNOT_TELL
+    assert "one of them is wrong" in found.why

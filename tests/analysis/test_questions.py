@@ -389,3 +389,12 @@ def test_only_what_takes_from_ttft_concerns_the_answer(figures: tuple[str, ...],
     worse = second()
     worse = replace(worse, summary=replace(worse.summary, checks=(*worse.summary.checks, check)))
     assert answer("client", level(first(), worse)).weight is weight
+
+
+def test_lengths_are_those_of_the_prompts_that_are_compared() -> None:
+    """Long answers that fail in one round make the others no shorter."""
+    lengths = [40] * 40 + [400] * 10
+    before = [replace(one, completion_tokens=size) for one, size in zip(prompts(50, 200), lengths, strict=True)]
+    after = [replace(one, completion_tokens=size) for one, size in zip(prompts(50, 20), lengths, strict=True)]
+    later = measured(2, [*after[:40], *failed(after[40:])])
+    assert answer("lengths", level(measured(1, before), later)).ok

@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from fluxperf.model import (
     CONTROL,
     CacheCounters,
+    CachedTokens,
     CacheFigures,
     Comparison,
     Reading,
@@ -368,3 +369,18 @@ def test_nothing_is_ever_wider_than_the_terminal(
     lines = tell(a_run(*rounds), an_evaluation(**facts), an_evaluation(**facts | {"round": 3}), columns=columns)
     assert max(cell_len(line) for line in lines) <= columns
     assert all(line.isprintable() for line in lines)
+
+
+def test_what_round_1_found_is_not_put_down_to_the_server(
+    a_run: BuildRun, an_evaluation: BuildEvaluation, a_cache: BuildCache, a_round: BuildRound
+) -> None:
+    usage = [CachedTokens(prompt_tokens=100, cached_tokens=count, ratio=count / 100) for count in (70, 99, 0)]
+    rounds = [
+        a_round(round=name, summary={"cache": a_cache(usage=told, counters=None)})
+        for name, told in zip((1, 2, CONTROL), usage, strict=True)
+    ]
+    found = an_evaluation()
+    found = replace(found, drift=replace(found.effect, baseline_round=1, round=CONTROL))
+    text = render_answer(a_run(*rounds, evaluations=(found,)), None)
+    assert "70% of round 1's prompt tokens were in the cache already" in text
+    assert "The server by itself" not in text
