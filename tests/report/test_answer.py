@@ -372,15 +372,18 @@ def test_nothing_is_ever_wider_than_the_terminal(
 
 
 def test_what_round_1_found_is_not_put_down_to_the_server(
-    a_run: BuildRun, an_evaluation: BuildEvaluation, a_cache: BuildCache, a_round: BuildRound
+    a_run: BuildRun,
+    a_comparison: BuildComparison,
+    an_evaluation: BuildEvaluation,
+    a_cache: BuildCache,
+    a_round: BuildRound,
 ) -> None:
     usage = [CachedTokens(prompt_tokens=100, cached_tokens=count, ratio=count / 100) for count in (70, 99, 0)]
     rounds = [
         a_round(round=name, summary={"cache": a_cache(usage=told, counters=None)})
         for name, told in zip((1, 2, CONTROL), usage, strict=True)
     ]
-    found = an_evaluation()
-    found = replace(found, drift=replace(found.effect, baseline_round=1, round=CONTROL))
+    found = an_evaluation(drift=a_comparison(round=CONTROL, mean_ratio=1.5))
     text = render_answer(a_run(*rounds, evaluations=(found,)), None)
     assert "70% of round 1's prompt tokens were in the cache already" in text
     assert "The server by itself" not in text

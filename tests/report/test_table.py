@@ -438,4 +438,4 @@ def test_nothing_is_ever_wider_than_the_terminal(
     end = next(place for place, line in enumerate(lines) if line.startswith("└"))
     box = [line for line in lines[: end + 1] if line.startswith(("│", "├", "└"))]
     assert len({cell_len(line) for line in box}) == 1
-    assert {"P50", "P99"} <= set(rows("\n".join(box))["Metric"])
+    assert {"P50", "P99"} <= set(rows(box[0])["Metric"])  # a metric of the server may be called like that, too
