@@ -45,7 +45,7 @@ def test_a_round_between_two_samples_shows_both() -> None:
 
 def test_a_gauge_without_samples() -> None:
     assert figures(Kind.GAUGE, [series("a", {})]) == {
-        "": {"unavailable": "it is no number (NaN or infinite) in every sample"}
+        "": {"unavailable": "it is no number (NaN, infinite or beyond reason) in every sample"}
     }
 
 

@@ -212,6 +212,25 @@ def test_a_series_that_was_asked_for_stands_once() -> None:
     assert list(monitor(Told(*engines), ['a{e="1"}', "a"]).figures(1, 10)) == ['a{e="1"}', "a", 'a{e="0"}']
 
 
+@pytest.mark.parametrize("broken", ["begin", "end", "find"])
+def test_what_goes_wrong_inside_costs_figures_and_no_run(broken: str) -> None:
+    class Odd(Told):
+        def fail(self, *_: object) -> Any:
+            raise OverflowError("too large")
+
+    source = Odd(Series("a", (), [(5, 1.0)]))
+    setattr(source, broken, source.fail)
+    watch = monitor(source, ["a", "b"])
+    watch.begin()
+    watch.end()
+    failure = {"unavailable": "internal error: OverflowError: too large"}
+    assert watch.figures(1, 10) == {"a": failure, "b": failure}
+    delattr(source, broken)
+    watch.begin()
+    watch.end()
+    assert watch.figures(1, 10)["a"]["avg"] == 1
+
+
 def test_a_round_knows_when_the_one_before_ended() -> None:
     source = Told()
     watch = monitor(source, ["a"], clock=7)

@@ -158,6 +158,12 @@ def test_no_number_is_not_zero() -> None:
     assert (gauge["avg"], gauge["samples"]) == (4, 1)
 
 
+@pytest.mark.parametrize("value", ["1e300", "-1e308", "+Inf", "NaN"])
+def test_what_is_beyond_reason_is_no_number_either(value: str) -> None:
+    gauge = seen((9, "a 1"), (12, f"a {value}"), (13, "a 1"), (14, f"a {value}"), (21, "a 1"), metric="a")[""]
+    assert (gauge["avg"], gauge["stddev"], gauge["samples"]) == (1, 0, 1)
+
+
 def test_a_histogram() -> None:
     def text(count: int, total: float) -> str:
         return f'a_bucket{{le="1"}} {count}\na_bucket{{le="+Inf"}} {count}\na_sum {total}\na_count {count}\n'

@@ -112,6 +112,23 @@ def test_after_silence_only_the_clock_asks_again() -> None:
     assert len(said.urls) == 3
 
 
+@pytest.mark.parametrize("stamp", ["1e308", "-1e308", "1e12"])
+def test_what_is_no_time_is_told(stamp: str) -> None:
+    point = f'[{stamp}, "1"]'
+    row = f'{{"status": "success", "data": {{"result": [{{"metric": {{}}, "value": {point}}}]}}}}'
+    for read in (
+        Said(row.encode()).api.rows("a"),
+        Said(f'{{"status": "success", "data": {{"result": {point}}}}}'.encode()).api.clock(1),
+    ):
+        assert isinstance(read, Unavailable)
+        assert read.why.endswith("is no time")
+
+
+def test_points_are_put_in_order() -> None:
+    rows = Said(success([{"metric": {}, "values": [[2, "5"], [1, "4"]]}], "matrix")).api.rows("a")
+    assert rows == [Row({}, ((1000 * MS, 4), (2000 * MS, 5)))]
+
+
 @given(st.binary(max_size=200), st.sampled_from([None, 200, 400, 503]))
 def test_whatever_comes_nothing_is_raised(body: bytes, status: int | None) -> None:
     api = Said(body, status).api

@@ -363,6 +363,49 @@ def test_many_metrics_do_not_wait_for_a_silent_server_one_after_the_other(fake: 
     assert len(fake.asked) > before + 2
 
 
+ODD: list[dict[str, Any]] = [
+    {},
+    {"values": []},
+    *({"value": [AHEAD_S + 22, value]} for value in ("NaN", "+Inf", "-Inf", "1e300", "-1e300")),
+    {"value": [1e308, "1"]},
+    {"values": [[AHEAD_S + 15, "1"], [AHEAD_S + 16, "1e300"], [AHEAD_S + 17, "-Inf"]]},
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("name", ["hits_total", "level"])
+def test_an_odd_answer_is_no_failure_of_ours(name: str, odd: dict[str, Any]) -> None:
+    """To each query: for the stamps, for the samples and for the estimate."""
+
+    def ask(url: str, access: Access, *, timeout_s: float) -> Answer:
+        query = parse_qs(urlsplit(url).query).get("query", [""])[0]
+        result = [AHEAD_S + 22, "0"] if query == "time()" else [{"metric": {"__name__": name}, **odd}]
+        data: Any = {"result": result} if query else [name] if "values" in url else {}
+        return Answer(200, 22 * S, 22 * S, json.dumps({"status": "success", "data": data}).encode())
+
+    selector = parse_selector(name)
+    server = ServerMetrics(Api("http://h", {}, Access(), ask), [selector], clock=lambda: 22 * S, pause=lambda _: None)
+    server.end()
+    found = server.find(selector, Window(10 * S, 20 * S))
+    figures = (
+        {"unavailable": found.why} if isinstance(found, Unavailable) else describe(found, Window(10 * S, 20 * S))[""]
+    )
+    assert figures.get("unavailable") or figures["max"] == 1
+
+
+@pytest.mark.parametrize("estimate", [{}, {"value": [AHEAD_S + 20, "NaN"]}, {"value": [AHEAD_S + 20, "1e300"]}])
+def test_an_odd_estimate_is_none(fake: FakePrometheus, estimate: dict[str, Any]) -> None:
+    fake.add("hits_total", (12, 1), (15, 10))
+    evaluate = fake.evaluate
+
+    def answer(query: str, at: float) -> tuple[str, Any]:
+        odd = ("vector", [{"metric": PLACE, **estimate}])
+        return odd if query.startswith("increase") else evaluate(query, at)
+
+    fake.evaluate = answer  # type: ignore[method-assign]
+    assert "no sample from before the round" in seen(fake, "hits")[""]["unavailable"]
+
+
 @pytest.mark.parametrize("path", ["label/__name__/values", "series", "metadata"])
 def test_a_part_of_the_api_may_be_missing(fake: FakePrometheus, path: str) -> None:
     """As behind gateways that let only queries pass."""
