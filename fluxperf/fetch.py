@@ -10,10 +10,11 @@ import functools
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 
@@ -22,6 +23,10 @@ from fluxperf.units import s_to_ns
 
 TIMEOUT_S = 10.0
 MAX_BYTES = 32 << 20
+STOP_POLL_S = 0.1
+STOP_JOIN_S = 0.5
+_MOST_REDIRECTS = 3
+_REDIRECTS = (301, 302, 303, 307, 308)
 # Compressing a page would be the server's work, and it is the server that is measured.
 _OURS = {"connection": "close", "accept-encoding": "identity"}
 
@@ -138,6 +143,40 @@ def fetch(
     if cut.made:  # where the end of the connection is the end of the body, nothing else shows it
         error = _late(timeout_s) if now_ns() - asked_ns >= s_to_ns(timeout_s) else "was broken off"
     return Answer(status, asked_ns, now_ns(), bytes(body), headers, error)
+
+
+def fetch_unless(stop_asked: Callable[[], bool], url: str, access: Access, *, method: str, timeout_s: float) -> Answer:
+    """The answer to one request, which is broken off as soon as a stop is asked for; then it tells so.
+
+    It is made in a thread, for as long as it takes. That thread outlives the call only after a stop, while a host is
+    searched for or does not take the connection, and for `timeout_s` at most: so not to be called before a fork.
+    """
+    cut, answers, asked_ns = Cut(), list[Answer](), now_ns()
+    thread = threading.Thread(
+        target=lambda: answers.append(fetch(url, access, method=method, timeout_s=timeout_s, cut=cut)), daemon=True
+    )
+    thread.start()
+    try:
+        while thread.is_alive() and not stop_asked():
+            thread.join(STOP_POLL_S)
+    finally:  # also where a signal raises
+        if thread.is_alive():
+            cut.make()
+            thread.join(STOP_JOIN_S)
+    return answers[0] if answers else Answer(None, asked_ns, now_ns(), error="was broken off")
+
+
+def fetch_moved(
+    url: str, access: Access, *, timeout_s: float = TIMEOUT_S, ask: Callable[..., Answer] = fetch
+) -> tuple[str, Answer]:
+    """The URL that `url` leads to on the same server, as from /metrics to /metrics/, and its answer."""
+    answer = ask(url, access, timeout_s=timeout_s)
+    for _ in range(_MOST_REDIRECTS):
+        with suppress(ValueError):  # what a server sends need not be a URL
+            target = urljoin(url, answer.headers.get("location", ""))
+            if answer.status in _REDIRECTS and urlsplit(target)[:2] == urlsplit(url)[:2]:
+                url, answer = target, ask(target, access, timeout_s=timeout_s)
+    return url, answer
 
 
 @contextmanager

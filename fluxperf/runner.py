@@ -63,7 +63,9 @@ def run(settings: Settings) -> int:
         site = stack.enter_context(find_site(settings, voice.say))
         if (warning := warn_beyond(site.found.http_version, plan.most_streams)) is not None:
             voice.say(warning)
-        lookout = open_lookout(find_wishes(settings, site), site.access_to, voice.say)
+        lookout = open_lookout(
+            find_wishes(settings, site), site.access_to, voice.say, lambda: signals.received is not None
+        )
         output, said = claim(Path(settings.output_dir), overwrite=settings.overwrite)
         stack.callback(output.clean)
         if said is not None:

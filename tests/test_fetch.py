@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 import trustme
 
-from fluxperf.fetch import Access, Answer, Cut, fetch
+from fluxperf.fetch import Access, Answer, Cut, fetch, fetch_moved, fetch_unless
 from tests.watch.monitored import TIMEOUT_S, pages, running_mock
 
 SOON_S = 0.2
@@ -212,6 +212,64 @@ def test_no_thread_is_left() -> None:
         fetch("http://127.0.0.1:1/", Access())
         assert {thread.name for thread in threading.enumerate() if isinstance(thread, threading.Timer)} == set()
     assert threading.active_count() == before < during
+
+
+def test_a_stop_breaks_it_off_and_leaves_no_thread() -> None:
+    before = threading.active_count()
+    with peer(say_nothing) as server:
+        answer = fetch_unless(server.asked.is_set, server.url, Access(), method="POST", timeout_s=TIMEOUT_S)
+        assert server.left.wait(TIMEOUT_S)
+    assert answer.trouble == "was broken off"
+    assert server.request.startswith(b"POST")
+    assert threading.active_count() == before
+
+
+def test_who_raises_breaks_it_off_too() -> None:
+    class Stopped(Exception): ...
+
+    def stop() -> bool:
+        if server.asked.is_set():
+            raise Stopped
+        return False
+
+    before = threading.active_count()
+    with peer(say_nothing) as server, pytest.raises(Stopped):
+        fetch_unless(stop, server.url, Access(), method="GET", timeout_s=TIMEOUT_S)
+    assert threading.active_count() == before
+
+
+def test_a_stop_does_not_wait_for_what_cannot_be_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the search for a host: the thread ends when that does."""
+    found, asked = threading.Event(), threading.Event()
+
+    def hang(*_: object, **__: object) -> Answer:
+        asked.set()
+        assert found.wait(TIMEOUT_S)
+        return Answer(200, 0, 0)
+
+    monkeypatch.setattr("fluxperf.fetch.fetch", hang)
+    monkeypatch.setattr("fluxperf.fetch.STOP_JOIN_S", 0.01)
+    answer = fetch_unless(asked.is_set, "http://h/", Access(), method="GET", timeout_s=TIMEOUT_S)
+    assert (answer.ok, answer.trouble) == (False, "was broken off")
+    found.set()
+
+
+def test_without_a_stop_it_is_the_answer() -> None:
+    with pages(lambda _: (200, "hello")) as server:
+        assert fetch_unless(lambda: False, server.url, Access(), method="GET", timeout_s=TIMEOUT_S).text == "hello"
+
+
+def test_what_has_moved_on_its_server_is_followed() -> None:
+    with pages(lambda path: (200, "hello") if path == "/c" else (302, {"/a": "/b", "/b": "/c"}[path])) as server:
+        url, answer = fetch_moved(f"{server.url}/a", Access())
+        assert (url, answer.text, server.paths) == (f"{server.url}/c", "hello", ["/a", "/b", "/c"])
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.1:1/", "http://[", "/for/ever", ""])
+def test_no_other_server_is_followed_to_and_nobody_for_ever(target: str) -> None:
+    with pages(lambda _: (302, target)) as server:
+        assert fetch_moved(f"{server.url}/a", Access())[1].status == 302
+        assert len(server.paths) <= 4
 
 
 def test_http2() -> None:

@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import BinaryIO
 
 from fluxperf.clock import now_ns
@@ -23,6 +22,7 @@ from fluxperf.errors import RunFailed, ServerUnreachable
 from fluxperf.launch import messages
 from fluxperf.launch.child import order_to, run_child
 from fluxperf.launch.codec import WorkerReport, decode_report
+from fluxperf.launch.limits import count_threads
 from fluxperf.launch.messages import Message
 from fluxperf.launch.signals import SIGNALS
 from fluxperf.units import NS_PER_MS, NS_PER_S, ns_to_s
@@ -251,15 +251,6 @@ class _Round:
             for member in self.members:
                 if member.number in self._waiting and member.alive:
                     os.kill(member.pid, signal.SIGKILL)
-
-
-def count_threads(deadline_ns: int) -> int:
-    """How many threads this process has. One that was joined is gone from the kernel's list a moment later."""
-    while True:
-        threads = sum(1 for _ in Path("/proc/self/task").iterdir())
-        if threads == 1 or now_ns() > deadline_ns:
-            return threads
-        os.sched_yield()
 
 
 @contextmanager

@@ -1,9 +1,12 @@
-"""The limits of this process that a run needs raised."""
+"""The limits of this process that a run needs: open files, which it raises, and one thread, which it counts."""
 
 from __future__ import annotations
 
+import os
 import resource
+from pathlib import Path
 
+from fluxperf.clock import now_ns
 from fluxperf.errors import UsageError
 
 # Beside its connections, a worker holds pipes, files and what it inherited.
@@ -21,3 +24,12 @@ def raise_descriptor_limit(connections: int) -> None:
             f"{connections} requests in flight a worker need {needed} open files, the limit is {hard}: "
             "raise it with ulimit -n, or use more --workers"
         )
+
+
+def count_threads(deadline_ns: int) -> int:
+    """How many threads this process has. One that was joined is gone from the kernel's list a moment later."""
+    while True:
+        threads = sum(1 for _ in Path("/proc/self/task").iterdir())
+        if threads == 1 or now_ns() > deadline_ns:
+            return threads
+        os.sched_yield()

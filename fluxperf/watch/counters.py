@@ -26,11 +26,13 @@ class CounterWatch:
         read: Callable[[], Pages],
         pause: Callable[[float], None] = time.sleep,
         clock: Callable[[], int] = now_ns,
+        stop_asked: Callable[[], bool] = lambda: False,
     ) -> None:
         self.identity = identity
         self._read = read
         self._pause = pause
         self._clock = clock
+        self._stop_asked = stop_asked
         self._before = Pages(None, "no round has begun")
 
     def begin(self) -> None:
@@ -38,8 +40,8 @@ class CounterWatch:
         if self.identity.engine is not None:
             self._before = self._quiet(self.identity.engine, None)
 
-    def end(self, prompt_tokens: int | None) -> CacheCounters:
-        """What was counted in the round that is over, which sent so many prompt tokens; None: that is not known."""
+    def end(self, prompt_tokens: int) -> CacheCounters:
+        """What was counted in the round that is over, which is known to have sent at least so many prompt tokens."""
         engine = self.identity.engine
         after = self._before if engine is None else self._quiet(engine, prompt_tokens)
         return subtract(self.identity, self._before, after)
@@ -47,29 +49,37 @@ class CounterWatch:
     def _quiet(self, engine: Engine, prompt_tokens: int | None) -> Pages:
         """The first reading after which nothing changes, and nothing is missing that the round has sent.
 
-        Of a server that others keep busy it is the first that has all; of one that never has all, the last.
+        Of a server that others keep busy it is the first that has all of the round, and so least of theirs; of one that
+        never has all, or before a round (`prompt_tokens` None), the last. A page that cannot be read is tried again
+        meanwhile, if it ever could be.
         """
         deadline_ns = self._clock() + s_to_ns(QUIET_TIMEOUT_S)
         complete: Pages | None = None
         last = self._read()
-        while last.scrape is not None and self._clock() < deadline_ns:
-            has_all = self._has_all(last, prompt_tokens)
-            if has_all and complete is None:
+        while self._is_worth_waiting(last, deadline_ns):
+            has_all = last.scrape is not None and self._has_all(last, prompt_tokens)
+            if has_all and complete is None and prompt_tokens is not None:
                 complete = last
             self._pause(QUIET_POLL_S)
             reading = self._read()
             if reading.scrape is None:  # says less than what there was
-                break
+                continue
             changes = _busy(engine, reading) or _counts(engine, last) != _counts(engine, reading)
-            if not changes and has_all is not False:
+            if not changes and has_all:
                 return last
             last = reading
         return complete or last
 
-    def _has_all(self, pages: Pages, prompt_tokens: int | None) -> bool | None:
-        """Whether the round's prompts are counted in it; None: nobody knows."""
-        counted = subtract(self.identity, self._before, pages).prompt_tokens
-        return None if prompt_tokens is None or counted is None else counted >= prompt_tokens
+    def _is_worth_waiting(self, last: Pages, deadline_ns: int) -> bool:
+        never_readable = last.scrape is None and self.identity.note is not None
+        return not never_readable and not self._stop_asked() and self._clock() < deadline_ns
+
+    def _has_all(self, pages: Pages, prompt_tokens: int | None) -> bool:
+        """Whether the round's prompts are counted in it, as far as anybody knows."""
+        found = subtract(self.identity, self._before, pages)
+        if prompt_tokens is None or found.prompt_tokens is None:
+            return True
+        return found.prompt_tokens + found.resolution_tokens >= prompt_tokens
 
 
 def _busy(engine: Engine, pages: Pages) -> bool:

@@ -16,12 +16,16 @@ class Counted:
     """Names of counters whose sums are what hit and what was looked up, in tokens or blocks.
 
     `hits_born_late`: a page has the hits only once there was one, so where they are missing there was none.
+    `block_tokens` is the size of the blocks that the cache holds, unless told otherwise. `counts_prompts`: each prompt
+    token of each request is looked up, and counted as one.
     """
 
     hits: tuple[str, ...]
     queries: tuple[str, ...]
     unit: str = "tokens"
     hits_born_late: bool = False
+    block_tokens: int = 16
+    counts_prompts: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -41,7 +45,8 @@ class Engine:
     `prompt_tokens` are the counters whose sum is every prompt token that it was sent. `busy` are gauges
     of requests that run or wait. `capacity` is what says how many tokens the cache holds: by its value, or
     by labels that count blocks and their tokens. `prefix` is what the names of its metrics begin with;
-    `hint` is what to do where its counters are not to be had.
+    `digits`: how many digits of a counter are printed (None: all). `hint` is what to do where its counters are not to
+    be had.
     """
 
     name: str
@@ -53,6 +58,7 @@ class Engine:
     preemptions: str | None = None
     capacity: str | None = None
     page: str = METRICS_PAGE
+    digits: int | None = None
     hint: str = ""
 
     @property
@@ -80,9 +86,9 @@ ENGINES: dict[str, Engine] = {
             "lmcache",
             (
                 Counted(("vllm:prefix_cache_hits", "lmcache:num_hit_tokens"), ("vllm:prefix_cache_queries",)),
-                Counted(("lmcache:num_hit_tokens",), ("lmcache:num_requested_tokens",)),
-                Counted(("lmcache:num_lookup_hits",), ("lmcache:num_lookup_tokens",)),
-                Counted(("lmcache_mp_lookup_hit_tokens",), ("lmcache_mp_lookup_requested_tokens",)),
+                Counted(("lmcache:num_hit_tokens",), ("lmcache:num_requested_tokens",), block_tokens=256),
+                Counted(("lmcache:num_lookup_hits",), ("lmcache:num_lookup_tokens",), block_tokens=256),
+                Counted(("lmcache_mp_lookup_hit_tokens",), ("lmcache_mp_lookup_requested_tokens",), block_tokens=256),
             ),
             prompt_tokens=("vllm:prompt_tokens",),
             busy=_VLLM_BUSY,
@@ -93,10 +99,14 @@ ENGINES: dict[str, Engine] = {
             "vLLM",
             "vllm:",
             (
-                Counted(("vllm:prefix_cache_hits", "vllm:external_prefix_cache_hits"), ("vllm:prefix_cache_queries",)),
-                Counted(("vllm:prefix_cache_hits",), ("vllm:prefix_cache_queries",)),
-                Counted(("vllm:gpu_prefix_cache_hits",), ("vllm:gpu_prefix_cache_queries",)),
-                Counted(("vllm:prompt_tokens_cached",), ("vllm:prompt_tokens",)),
+                Counted(
+                    ("vllm:prefix_cache_hits", "vllm:external_prefix_cache_hits"),
+                    ("vllm:prefix_cache_queries",),
+                    counts_prompts=True,
+                ),
+                Counted(("vllm:prefix_cache_hits",), ("vllm:prefix_cache_queries",), counts_prompts=True),
+                Counted(("vllm:gpu_prefix_cache_hits",), ("vllm:gpu_prefix_cache_queries",), counts_prompts=True),
+                Counted(("vllm:prompt_tokens_cached",), ("vllm:prompt_tokens",), counts_prompts=True),
             ),
             prompt_tokens=("vllm:prompt_tokens",),
             busy=_VLLM_BUSY,
@@ -107,7 +117,15 @@ ENGINES: dict[str, Engine] = {
             "sglang",
             "SGLang",
             "sglang:",
-            (Counted(("sglang:cached_tokens",), ("sglang:prompt_tokens",), hits_born_late=True),),
+            (
+                Counted(
+                    ("sglang:cached_tokens",),
+                    ("sglang:prompt_tokens",),
+                    hits_born_late=True,
+                    block_tokens=1,
+                    counts_prompts=True,
+                ),
+            ),
             prompt_tokens=("sglang:prompt_tokens",),
             busy=("sglang:num_running_reqs", "sglang:num_queue_reqs"),
             capacity="sglang:max_total_num_tokens",
@@ -118,9 +136,17 @@ ENGINES: dict[str, Engine] = {
             "llama.cpp",
             "llamacpp:",
             # prompt_tokens counts those that were computed, without the cached ones.
-            (Counted(("llamacpp:prompt_tokens_cached",), ("llamacpp:prompt_tokens_cached", "llamacpp:prompt_tokens")),),
+            (
+                Counted(
+                    ("llamacpp:prompt_tokens_cached",),
+                    ("llamacpp:prompt_tokens_cached", "llamacpp:prompt_tokens"),
+                    block_tokens=1,
+                    counts_prompts=True,
+                ),
+            ),
             prompt_tokens=("llamacpp:prompt_tokens_cached", "llamacpp:prompt_tokens"),
             busy=("llamacpp:requests_processing", "llamacpp:requests_deferred"),
+            digits=6,
             hint="start it with --metrics",
         ),
         Engine(
@@ -132,6 +158,7 @@ ENGINES: dict[str, Engine] = {
                     ("trtllm_kv_cache_reused_blocks",),
                     ("trtllm_kv_cache_reused_blocks", "trtllm_kv_cache_missed_blocks"),
                     unit="blocks",
+                    block_tokens=32,
                 ),
             ),
             prompt_tokens=("trtllm_prompt_tokens",),

@@ -8,16 +8,20 @@ would rename counters by them: names here are those of the page.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import overload
 
 from prometheus_client.parser import text_string_to_metric_families
 
 Labels = tuple[tuple[str, str], ...]
 """Name and value of each label, by name."""
 
-_COUNTER_ENDINGS = ("_total", "_sum", "_count", "_bucket")
-_COUNTING_PARTS = ("_sum", "_count", "_bucket")
+HISTOGRAM_PARTS = ("_bucket", "_sum", "_count")
+"""What the names of a histogram's samples end with."""
+
+_COUNTER_ENDINGS = ("_total", *HISTOGRAM_PARTS)
 _NAME = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)")
 _TYPE = re.compile(r"#\s*TYPE\s+([a-zA-Z_:][a-zA-Z0-9_:]*)\s+(\w+)\s*$")
 _NO_TYPES = ("untyped", "unknown")
@@ -32,6 +36,30 @@ class Sample:
     value: float
 
 
+class Packed(Sequence[Sample]):
+    """Samples of a page that is read again and again: the names and labels are kept once for all readings."""
+
+    __slots__ = ("_values", "names")
+
+    def __init__(self, names: tuple[tuple[str, Labels], ...], values: Iterable[float]) -> None:
+        self.names = names
+        self._values = array("d", values)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, place: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Sample]: ...
+
+    def __getitem__(self, place: int | slice) -> Sample | Sequence[Sample]:
+        if isinstance(place, slice):
+            return Packed(self.names[place], self._values[place])
+        return Sample(*self.names[place], self._values[place])
+
+
 @dataclass(frozen=True, slots=True)
 class Scrape:
     """A page at one instant (`taken_ns`, monotonic).
@@ -41,7 +69,7 @@ class Scrape:
     """
 
     taken_ns: int
-    samples: tuple[Sample, ...]
+    samples: Sequence[Sample]
     kinds: Mapping[str, str] = field(default_factory=dict)
 
     def find(self, name: str, labels: Mapping[str, str] | None = None) -> tuple[Sample, ...]:
@@ -71,7 +99,7 @@ def counts(name: str, kinds: Mapping[str, str]) -> bool:
     for spelling in spellings(name):
         if spelling in kinds:
             return kinds[spelling] == "counter"
-    for ending in _COUNTING_PARTS:
+    for ending in HISTOGRAM_PARTS:
         if name.endswith(ending) and name.removesuffix(ending) in kinds:
             return kinds[name.removesuffix(ending)] in ("histogram", "summary")
     return name.endswith(_COUNTER_ENDINGS)
@@ -96,6 +124,21 @@ def parse(text: str, taken_ns: int, wanted: Callable[[str], bool] | None = None)
         raise ValueError(f"no page of metrics: {error}") from error
     kinds = {name: kind for name, kind in types if kind not in _NO_TYPES and (wanted is None or wanted(name))}
     return Scrape(taken_ns, samples, kinds)
+
+
+def pack(scrape: Scrape, last: Scrape | None) -> Scrape:
+    """The same, packed, sharing what it can with the packed one that was read before it."""
+    names = tuple((sample.name, sample.labels) for sample in scrape.samples)
+    kinds = scrape.kinds
+    if last is not None and isinstance(last.samples, Packed):
+        known = last.samples.names
+        if names == known:
+            names = known
+        else:  # one more, one less: most are the same
+            same = {name: name for name in known}
+            names = tuple(same.get(name, name) for name in names)
+        kinds = last.kinds if kinds == last.kinds else kinds
+    return Scrape(scrape.taken_ns, Packed(names, (sample.value for sample in scrape.samples)), kinds)
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ def unavailable(why: str) -> Figures:
 
 def _figures(found: Found, series: Sequence[Series], window: Window) -> Figures:
     if not any(one.points or one.increase is not None for one in series):
-        return unavailable("it is no number (NaN or infinite) in every sample")
+        return unavailable("it is no number (NaN, infinite or beyond reason) in every sample")
     figures = _FIGURES[found.kind](found, series, window)
     if isinstance(figures, Unavailable):
         return unavailable(figures.why)

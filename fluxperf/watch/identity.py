@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fluxperf.fetch import Access, Answer, fetch
+from fluxperf.fetch import Access, Answer, fetch, fetch_moved
 from fluxperf.masking import mask_url
 from fluxperf.model.cache import Reading
 from fluxperf.watch.engines import ENGINES, METRICS_PAGE, Engine, is_read
@@ -36,10 +36,14 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The server's identity, and the pages that its counters are on."""
+    """The server's identity, and the pages that its counters are on.
+
+    `answered`: there are none, though the server has something where they would be.
+    """
 
     identity: Identity
     pages: tuple[Page, ...]
+    answered: bool = False
 
     def read(self) -> Pages:
         """Reads the pages once."""
@@ -49,13 +53,17 @@ class Known:
 def read_page(page: Page) -> tuple[Pages, Answer]:
     """One page, as far as it is of interest here, and the answer that it came in."""
     answer = fetch(page.url, page.access, timeout_s=TIMEOUT_S)
+    return _read(page, answer), answer
+
+
+def _read(page: Page, answer: Answer) -> Pages:
     if not answer.ok:
-        return Pages(None, f"{mask_url(page.url)} {answer.trouble}"), answer
+        return Pages(None, f"{mask_url(page.url)} {answer.trouble}")
     try:
         scrape = parse(answer.text, answer.came_ns, is_read)
     except ValueError:
-        return Pages(None, f"{mask_url(page.url)} is no page of Prometheus metrics"), answer
-    return Pages(scrape, started=started_at(scrape, answer.headers.get(_STARTED_HEADER))), answer
+        return Pages(None, f"{mask_url(page.url)} is no page of Prometheus metrics")
+    return Pages(scrape, started=started_at(scrape, answer.headers.get(_STARTED_HEADER)))
 
 
 def identify(wanted: str, base: str, access: Access, further: Sequence[Page] = ()) -> Known:
@@ -70,7 +78,8 @@ def identify(wanted: str, base: str, access: Access, further: Sequence[Page] = (
     seen = {engine.name for look in (*beside, *own) for engine in look.engines}
     engine = next((one for one in ENGINES.values() if one.name in seen), None) if wanted == "auto" else ENGINES[wanted]
     if engine is None:
-        return Known(_by_other_signs(base, access, own, beside), ())
+        answered = any(look.answer.status not in _NO_SUCH_PAGE for look in own)
+        return Known(_by_other_signs(base, access, own, beside), (), answered)
     version = read_version(base, access) if own[-1].goes_on else None
     if not seen:
         note, reading = _why_none(engine, own, beside)
@@ -82,8 +91,9 @@ def identify(wanted: str, base: str, access: Access, further: Sequence[Page] = (
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A page as it was found, and the engines whose metrics are on it."""
+    """A page as it was found, and the engines whose metrics are on it. `asked`: the URL that led to it."""
 
+    asked: str
     page: Page
     pages: Pages
     answer: Answer
@@ -103,8 +113,11 @@ class _Look:
 
 
 def _look(page: Page) -> _Look:
-    pages, answer = read_page(page)
-    return _Look(page, pages, answer, () if pages.scrape is None else recognise(pages.scrape))
+    """Looks at a page, and from then on at where it leads to on the same server."""
+    url, answer = fetch_moved(page.url, page.access, timeout_s=TIMEOUT_S)
+    found = Page(url, page.access)
+    pages = _read(found, answer)
+    return _Look(page.url, found, pages, answer, () if pages.scrape is None else recognise(pages.scrape))
 
 
 def _look_around(base: str, access: Access) -> list[_Look]:
@@ -143,7 +156,7 @@ def _by_other_signs(base: str, access: Access, own: Sequence[_Look], beside: Seq
 def _why_none(engine: Engine | None, own: Sequence[_Look], beside: Sequence[_Look]) -> tuple[str, Reading]:
     """Why there are no counters, and in which way: by the page that could not be read, else by where they would be."""
     place = METRICS_PAGE if engine is None else engine.page
-    usual = next((look for look in own if look.page.url.endswith(place)), own[0])
+    usual = next((look for look in own if look.asked.endswith(place)), own[0])
     broken = [usual] if usual.is_unread(engine) else [look for look in beside if look.is_unread(None)]
     look = broken[0] if broken else usual
     hint = f"; {engine.hint}" if engine is not None and engine.hint else ""

@@ -51,16 +51,22 @@ class Lookout:
     """One for a whole run."""
 
     def __init__(
-        self, counters: CounterWatch, monitor: Monitor | None = None, reset: Callable[[], CacheReset] | None = None
+        self,
+        counters: CounterWatch,
+        monitor: Monitor | None = None,
+        reset: Callable[[], CacheReset] | None = None,
+        announce: Callable[[], None] = lambda: None,
     ) -> None:
         self._counters = counters
         self._monitor = monitor
         self._reset = reset
+        self._announce = announce
 
     def reset(self) -> CacheReset | None:
         """Empties the cache, once the server is quiet; None: nobody said how."""
         if self._reset is None:
             return None
+        self._announce()  # it may take a while
         self._counters.begin()  # requests that still run would keep it from being emptied
         return self._reset()
 
@@ -70,8 +76,8 @@ class Lookout:
         if self._monitor is not None:
             self._monitor.begin()
 
-    def end(self, prompt_tokens: int | None) -> CacheCounters:
-        """It is over, and is known to have sent so many prompt tokens (None: not known)."""
+    def end(self, prompt_tokens: int) -> CacheCounters:
+        """It is over, and is known to have sent at least so many prompt tokens."""
         counters = self._counters.end(prompt_tokens)
         if self._monitor is not None:
             self._monitor.end()
@@ -87,8 +93,13 @@ class Lookout:
         return {} if self._monitor is None else self._monitor.figures(began_ns, ended_ns)
 
 
-def open_lookout(wishes: Wishes, access_to: Callable[[str], Access], say: Say) -> Lookout:
-    """Finds out what there is to look at. `access_to` says how a URL is to be asked."""
+def open_lookout(
+    wishes: Wishes, access_to: Callable[[str], Access], say: Say, stop_asked: Callable[[], bool] = lambda: False
+) -> Lookout:
+    """Finds out what there is to look at. `access_to` says how a URL is to be asked.
+
+    Once a stop is asked for, nothing more is waited for: neither a quiet server nor a reset.
+    """
     url = wishes.prometheus_url
     further = [] if url is None else [Page(url, access_to(url))]
     known = identify(wishes.engine, wishes.base, access_to(wishes.base), further)
@@ -99,20 +110,25 @@ def open_lookout(wishes: Wishes, access_to: Callable[[str], Access], say: Say) -
         from fluxperf.watch.prometheus import open_monitor
 
         monitor = open_monitor(url, wishes.metrics, access_to(url), say)
-    counters = CounterWatch(known.identity, known.read)
+    counters = CounterWatch(known.identity, known.read, stop_asked=stop_asked)
     reset_url = wishes.reset_url
     if reset_url is None:
         return Lookout(counters, monitor)
-    return Lookout(counters, monitor, lambda: reset_cache(reset_url, access_to(reset_url), wishes.secrets))
+    return Lookout(
+        counters,
+        monitor,
+        lambda: reset_cache(reset_url, access_to(reset_url), wishes.secrets, stop_asked=stop_asked),
+        lambda: say(f"emptying the cache: {mask_url(reset_url)}"),
+    )
 
 
 def describe(known: Known, *, named: bool) -> str | None:
-    """What was found out, if there is anything to say: counters, or why an engine that is known shows none.
+    """What was found out, if there is anything to say: counters, or why what should show some does not.
 
     `named`: the user named the engine.
     """
     found = known.identity
     if found.engine is None or found.note is not None:
-        return found.note if named or found.looks_like is not None else None
+        return found.note if named or known.answered or found.looks_like is not None else None
     version = f" {found.version}" if found.version else ""
     return f"cache counters of {found.engine.label}{version}: {', '.join(mask_url(page.url) for page in known.pages)}"

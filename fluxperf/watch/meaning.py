@@ -7,11 +7,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fluxperf.watch.exposition import counts, spellings
+from fluxperf.watch.exposition import HISTOGRAM_PARTS, counts, spellings
 from fluxperf.watch.promql import Selector
 
 _MOST_NAMED = 3
-_HISTOGRAM_PARTS = ("_bucket", "_sum", "_count")
 _SUMMARY_PARTS = ("_sum", "_count")
 
 
@@ -36,13 +35,13 @@ class Meaning:
 def possible_names(selector: Selector) -> tuple[str, ...]:
     """The names of samples that it may mean."""
     whole = _whole(selector)
-    parts = () if whole is None else tuple(f"{whole}{ending}" for ending in _HISTOGRAM_PARTS)
+    parts = () if whole is None else tuple(f"{whole}{ending}" for ending in HISTOGRAM_PARTS)
     return tuple(dict.fromkeys((*spellings(selector.name), *parts)))
 
 
 def typed_names(selector: Selector) -> tuple[str, ...]:
     """The names that a type may be told of, and that tell what it means."""
-    whole = [selector.name.removesuffix(ending) for ending in _HISTOGRAM_PARTS]
+    whole = [selector.name.removesuffix(ending) for ending in HISTOGRAM_PARTS]
     return tuple(dict.fromkeys((*spellings(selector.name), *whole)))
 
 
@@ -50,7 +49,7 @@ def read_meaning(selector: Selector, names: Collection[str], kinds: Mapping[str,
     """What it means where samples of these names are there; None: nothing."""
     whole = _whole(selector)
     if whole is not None and f"{whole}_bucket" in names and (whole != selector.name or whole not in names):
-        return Meaning(Kind.HISTOGRAM, whole, tuple(f"{whole}{ending}" for ending in _HISTOGRAM_PARTS))
+        return Meaning(Kind.HISTOGRAM, whole, tuple(f"{whole}{ending}" for ending in HISTOGRAM_PARTS))
     sums = tuple(f"{whole}{ending}" for ending in _SUMMARY_PARTS)
     if whole is not None and all(name in names for name in sums):
         return Meaning(Kind.SUMMARY, whole, sums)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from fluxperf.fetch import Access, Answer, Cut, fetch
 from fluxperf.masking import mask_url
-from fluxperf.watch.exposition import Labels, Sample, Scrape, names, parse
+from fluxperf.watch.engines import START_TIME
+from fluxperf.watch.exposition import Labels, Scrape, names, pack, parse
 from fluxperf.watch.meaning import (
     Kind,
     Meaning,
@@ -21,11 +21,10 @@ from fluxperf.watch.meaning import (
 )
 from fluxperf.watch.promql import Selector, name_series
 from fluxperf.watch.sampler import Reading, Sampler
-from fluxperf.watch.series import Found, Point, Series, Unavailable, Window
+from fluxperf.watch.series import Found, Point, Series, Unavailable, Window, is_number
 
 # The text format of Prometheus, which every page has; some give another one to who asks for nothing.
 ACCEPT = "text/plain;version=0.0.4,text/plain;q=0.9,*/*;q=0.1"
-START_TIME = "process_start_time_seconds"
 BORN = "some of it appeared during the round, and was counted from 0"
 
 Fetch = Callable[..., Answer]
@@ -53,6 +52,7 @@ class PageMetrics:
         self._sampler: Sampler | None = None
         self._readings: tuple[Reading, ...] = ()
         self._text = ""
+        self._last: Scrape | None = None
 
     def look(self, timeout_s: float, cut: Cut | None = None) -> Reading:
         """One look at the page."""
@@ -71,7 +71,8 @@ class PageMetrics:
         except ValueError:
             return Reading(answer.asked_ns, answer.came_ns, None, "is no page of metrics")
         self._text = answer.text
-        return Reading(answer.asked_ns, answer.came_ns, scrape)
+        self._last = pack(scrape, self._last)  # an hour has 3,600 readings
+        return Reading(answer.asked_ns, answer.came_ns, self._last)
 
     def begin(self) -> None:
         """A round begins: a first look, and more while it runs."""
@@ -82,8 +83,9 @@ class PageMetrics:
     def end(self) -> None:
         """The round is over: the last look, and no more."""
         if self._sampler is not None:
-            self._readings = self._sampler.end()
-            self._sampler = None
+            sampler, self._sampler = self._sampler, None
+            self._readings = ()
+            self._readings = sampler.end()
 
     def lacks(self, selector: Selector) -> str | None:
         """Why the page as it was last seen has nothing of the metric; None: it has."""
@@ -118,15 +120,16 @@ class PageMetrics:
 
     def _read(self, scrapes: Sequence[Scrape], selector: Selector) -> Meaning | Unavailable:
         """What the selector means on the page, or why it means nothing there."""
-        samples = [sample for scrape in scrapes for sample in scrape.samples]
+        # Each series once: there may be thousands of scrapes.
+        seen = dict.fromkeys((sample.name, sample.labels) for scrape in scrapes for sample in scrape.samples)
         kinds = {name: kind for scrape in scrapes for name, kind in scrape.kinds.items()}
-        meant = {sample.name for sample in samples if selector.accepts(dict(sample.labels))}
+        meant = {name for name, labels in seen if selector.accepts(dict(labels))}
         meaning = read_meaning(selector, meant, kinds)
-        return Unavailable(self._absence(selector, samples)) if meaning is None else meaning
+        return Unavailable(self._absence(selector, seen)) if meaning is None else meaning
 
-    def _absence(self, selector: Selector, samples: Iterable[Sample]) -> str:
+    def _absence(self, selector: Selector, seen: Iterable[tuple[str, Labels]]) -> str:
         possible = possible_names(selector)
-        if others := dict.fromkeys(name_series(one.name, one.labels) for one in samples if one.name in possible):
+        if others := dict.fromkeys(name_series(name, labels) for name, labels in seen if name in possible):
             return no_such_labels("the page", tuple(others))
         return no_such_metric("the page", selector.name, self.names())
 
@@ -154,7 +157,7 @@ def _collect(scrapes: Sequence[Scrape], selector: Selector, meaning: Meaning) ->
                 if number and meaning.kind is not Kind.GAUGE:
                     points[key].append((scrapes[0].taken_ns, 0.0))
                     born = True
-            if math.isfinite(sample.value):
+            if is_number(sample.value):
                 points[key].append((scrape.taken_ns, sample.value))
     series = [Series(name, labels, found, restarted=restarted) for (name, labels), found in points.items()]
     return series, born

@@ -7,13 +7,13 @@ them, is found out by asking. Whatever a server does is told in the figures.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from fluxperf.clock import now_ns
-from fluxperf.fetch import Access, Answer, fetch
+from fluxperf.fetch import Access, Answer, fetch, fetch_moved
 from fluxperf.masking import mask_url
 from fluxperf.watch.figures import Figures, describe, unavailable
 from fluxperf.watch.page import PageMetrics
@@ -26,8 +26,6 @@ from fluxperf.watch.server import ServerMetrics
 Say = Callable[[str], None]
 Fetch = Callable[..., Answer]
 
-_MOST_REDIRECTS = 3
-_REDIRECTS = (301, 302, 303, 307, 308)
 # What people copy from a Prometheus server's address bar or from its documentation, behind its base URL.
 _SERVER_PATH = re.compile(r"/(?:api/v1(?:/\w+)?|classic/graph|graph|query)/?$")
 
@@ -68,6 +66,7 @@ class Monitor:
         self.source = look_for()
         self._ended_ns: int | None = None
         self._quiet_ns: int | None = None
+        self._failure: str | None = None
 
     @property
     def address(self) -> str:
@@ -83,17 +82,20 @@ class Monitor:
 
     def begin(self) -> None:
         """A round is about to begin."""
+        self._failure = None
         self._quiet_ns = self._ended_ns
-        if isinstance(self.source, Unavailable):
-            self.source = self._look_for()
-        if not isinstance(self.source, Unavailable):
-            self.source.begin()
+        with self._contained():
+            if isinstance(self.source, Unavailable):
+                self.source = self._look_for()
+            if not isinstance(self.source, Unavailable):
+                self.source.begin()
 
     def end(self) -> None:
         """It is over: takes the last sample, or waits for it. Leaves no thread."""
         self._ended_ns = self._clock()
-        if not isinstance(self.source, Unavailable):
-            self.source.end()
+        with self._contained():
+            if not isinstance(self.source, Unavailable):
+                self.source.end()
 
     def figures(self, began_ns: int, ended_ns: int) -> dict[str, dict[str, Any]]:
         """The figures of the round that ended last, from its first send to its last end (monotonic), by metric.
@@ -101,7 +103,24 @@ class Monitor:
         A metric goes by the text that it was asked for with. Where several series match, each has an entry of its own
         as well, by its full name. What is not known is {"unavailable": why}.
         """
-        window = Window(began_ns, ended_ns, self._quiet_ns)
+        figures: dict[str, Figures] = {}
+        if self._failure is None:
+            with self._contained():
+                figures = self._figures(Window(began_ns, ended_ns, self._quiet_ns))
+        if self._failure is not None:
+            return {selector.text: unavailable(self._failure) for selector in self._selectors}
+        return figures
+
+    @contextmanager
+    def _contained(self) -> Iterator[None]:
+        """What goes wrong within is the failure of the round's figures, and not of the run."""
+        try:
+            yield
+        # As broad as can be: what another program's page holds must not end hours of measuring.
+        except Exception as error:
+            self._failure = self._failure or f"internal error: {type(error).__name__}: {error}"
+
+    def _figures(self, window: Window) -> dict[str, Figures]:
         asked = {selector.text for selector in self._selectors}
         figures: dict[str, Figures] = {}
         for selector in self._selectors:
@@ -166,21 +185,10 @@ def _read_server_url(url: str) -> tuple[str, dict[str, str], bool]:
 
 
 def _open_page(url: str, selectors: Sequence[Selector], access: Access, ask: Fetch) -> PageMetrics | Unavailable:
-    url, answer = _follow(url, access, ask)
+    url, answer = fetch_moved(url, access, timeout_s=LOOK_TIMEOUT_S, ask=ask)
     page = PageMetrics(url, selectors, access, ask=ask)
     reading = page.take(answer)
     if reading.scrape is None:
         trouble = f"{mask_url(url)} {reading.trouble}"
         return _Silence(trouble) if answer.status is None else Unavailable(trouble)
     return page if page.names() else Unavailable(f"{mask_url(url)} has no metrics (yet)")
-
-
-def _follow(url: str, access: Access, ask: Fetch) -> tuple[str, Answer]:
-    """The URL that `url` leads to on the same server, as from /metrics to /metrics/, and its answer."""
-    answer = ask(url, access, timeout_s=LOOK_TIMEOUT_S)
-    for _ in range(_MOST_REDIRECTS):
-        with suppress(ValueError):  # what a server sends need not be a URL
-            target = urljoin(url, answer.headers.get("location", ""))
-            if answer.status in _REDIRECTS and urlsplit(target)[:2] == urlsplit(url)[:2]:
-                url, answer = target, ask(target, access, timeout_s=LOOK_TIMEOUT_S)
-    return url, answer

@@ -19,6 +19,7 @@ from fluxperf.watch.series import Point, Unavailable
 
 TIMEOUT_S = 10.0
 _MOST_OF_ERROR = 200
+_LAST_STAMP_S = 1e11  # some thousand years on: what is beyond it is no time
 
 Fetch = Callable[..., Answer]
 _T = TypeVar("_T")
@@ -76,7 +77,12 @@ class Api:
         self._silence = None
         answer = self._fetch("query", {"query": "time()"}, timeout_s)
         read = self._decode(answer, _Scalar)
-        return read if isinstance(read, Unavailable) else (_ns(read.result[0]), answer)
+        if isinstance(read, Unavailable):
+            return read
+        try:
+            return _ns(read.result[0]), answer
+        except ValueError as error:
+            return self._nonsense(error)
 
     def rows(self, query: str, at_ns: int | None = None, timeout_s: float = TIMEOUT_S) -> list[Row] | Unavailable:
         """The series that an instant query gives at that time, or now: vectors have one point each, ranges all."""
@@ -135,11 +141,13 @@ def duration(ns: int) -> str:
 
 def _points(one: _Series) -> tuple[Point, ...]:
     pairs: Any = one.values if one.value is None else [one.value]
-    return tuple((_ns(stamp), float(value)) for stamp, value in pairs)
+    return tuple(sorted((_ns(stamp), float(value)) for stamp, value in pairs))
 
 
 def _ns(seconds: float) -> int:
-    """Stamps are whole milliseconds, written as a fraction of seconds."""
+    """Stamps are whole milliseconds, written as a fraction of seconds. Raises ValueError for what is no time."""
+    if not abs(seconds) <= _LAST_STAMP_S:  # nor is NaN
+        raise ValueError(f"{seconds:g} is no time")
     return round(seconds * 1000) * NS_PER_MS
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from fluxperf.watch.exposition import Labels, Scrape
 
 _Values = dict[tuple[str, Labels], float]
 _COUNT = re.compile(r"[0-9]{1,12}")
+_BLOCK_TOKENS = 16  # of most engines, where nobody knows which it is
 _MOST = 2**53  # beyond it a float is no count any more
 
 
@@ -49,7 +51,7 @@ def recognise(scrape: Scrape) -> tuple[Engine, ...]:
 
 def started_at(scrape: Scrape, header: str | None) -> str | None:
     """When the process behind a page began, in whatever form it says so; None: it does not."""
-    times = [str(sample.value) for sample in scrape.find(START_TIME)]
+    times = sorted(str(sample.value) for sample in scrape.find(START_TIME))
     return " ".join([*times, *([header] if header else [])]) or None
 
 
@@ -68,10 +70,14 @@ def merge_pages(readings: Sequence[Pages]) -> Pages:
 def subtract(identity: Identity, before: Pages, after: Pages) -> CacheCounters:
     """What was counted between two readings; a value also where that is not known."""
     engine = identity.engine
-    name = None if engine is None else engine.name
+    name, label = (None, None) if engine is None else (engine.name, engine.label)
+    seeming = engine or identity.looks_like
+    block_tokens = _BLOCK_TOKENS if seeming is None else seeming.counted[0].block_tokens
 
     def unknown(reading: Reading, why: str) -> CacheCounters:
-        return CacheCounters(engine=name, version=identity.version, reading=reading, why=why)
+        return CacheCounters(
+            engine=name, version=identity.version, label=label, block_tokens=block_tokens, reading=reading, why=why
+        )
 
     if engine is None:
         none = "the server has no counters of a prefix cache that FluxPerf knows"
@@ -91,6 +97,10 @@ def subtract(identity: Identity, before: Pages, after: Pages) -> CacheCounters:
     return CacheCounters(
         engine=name,
         version=identity.version,
+        label=label,
+        block_tokens=counted.block_tokens,
+        counts_prompts=counted.counts_prompts,
+        resolution_tokens=sum(_step(engine.digits, _sent(engine, scrape)) for scrape in (first, last)),
         reading=Reading.OK,
         unit=counted.unit,
         hits=_total(hits),
@@ -136,6 +146,17 @@ def _grown(names: Iterable[str], first: Scrape, last: Scrape) -> _Values:
     """By how much; a series that was not there yet counts from zero, as Prometheus's clients have it."""
     earlier = values_of(names, first)
     return {key: value - earlier.get(key, 0) for key, value in values_of(names, last).items()}
+
+
+def _sent(engine: Engine, scrape: Scrape) -> Iterable[float]:
+    return values_of(engine.prompt_tokens, scrape).values()
+
+
+def _step(digits: int | None, values: Iterable[float]) -> int:
+    """How far apart neighbours of these counts are, added up, where only so many digits of each are printed."""
+    if digits is None:
+        return 0
+    return sum(10 ** (math.floor(math.log10(value)) + 1 - digits) for value in values if value >= 10**digits)
 
 
 def _total(values: _Values) -> int:

@@ -17,7 +17,14 @@ Point = tuple[int, float]
 
 SETTLE_NS = 200 * NS_PER_MS
 """Servers count a request a moment after its last byte; a sample so long after the round has seen it."""
+MOST = 1e100
+"""What is beyond it is no measurement; the squares of what is not can still be added up."""
 RESET = "the counter began again during the round (the server restarted?)"
+
+
+def is_number(value: float) -> bool:
+    """Whether it can be reckoned with: not NaN, not infinite, not beyond all reason."""
+    return abs(value) <= MOST
 
 
 @dataclass(frozen=True, slots=True)

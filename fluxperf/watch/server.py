@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from math import isfinite
 from statistics import median
 
 from fluxperf.clock import now_ns
 from fluxperf.units import NS_PER_S, ns_to_s, s_to_ns
+from fluxperf.watch.engines import START_TIME
 from fluxperf.watch.meaning import (
     Kind,
     Meaning,
@@ -25,10 +25,9 @@ from fluxperf.watch.meaning import (
     read_meaning,
     typed_names,
 )
-from fluxperf.watch.page import START_TIME
 from fluxperf.watch.promql import Selector, name_series, quote
 from fluxperf.watch.queries import Api, Row, duration
-from fluxperf.watch.series import SETTLE_NS, Found, Point, Series, Unavailable, Window, is_exact
+from fluxperf.watch.series import SETTLE_NS, Found, Point, Series, Unavailable, Window, is_exact, is_number
 
 # For a sample that is newer than the end of the round.
 WAIT_S = 5.0
@@ -83,15 +82,17 @@ class ServerMetrics:
             oldest = self._api.rows(self._oldest, timeout_s=POLL_TIMEOUT_S)
             if isinstance(oldest, Unavailable):
                 self._trouble = oldest
-            elif not oldest or not self._is_worth_waiting(_value_ns(oldest[0]), settled_ns, deadline_ns):
+            elif not self._is_worth_waiting(_value_ns(oldest), settled_ns, deadline_ns):
                 break
             else:
                 self._pause(POLL_S)
         self._until_ns = self._clock() + self._offset_ns
 
-    def _is_worth_waiting(self, newest_ns: int, settled_ns: int, deadline_ns: int) -> bool:
-        """Whether a sample that is new enough is still missing and can come in time."""
-        newest_ns -= self._offset_ns
+    def _is_worth_waiting(self, stamp_ns: int | None, settled_ns: int, deadline_ns: int) -> bool:
+        """Whether a sample that is new enough is still missing and can come in time, by the newest that there is."""
+        if stamp_ns is None:
+            return False
+        newest_ns = stamp_ns - self._offset_ns
         next_ns = max(newest_ns + self._interval_ns, self._clock())
         return newest_ns < settled_ns and next_ns < deadline_ns
 
@@ -189,7 +190,9 @@ class ServerMetrics:
         for name in meaning.parts:
             rows = self._api.rows(f"increase({selector.promql([name])}[{length}])", window.ended_ns + self._offset_ns)
             for row in [] if isinstance(rows, Unavailable) else rows:
-                estimates[name, tuple(sorted(row.labels.items()))] = row.points[0][1]
+                for _, value in row.points:
+                    if is_number(value):
+                        estimates[name, tuple(sorted(row.labels.items()))] = value
         return [replace(one, increase=estimates.get((one.name, one.labels))) for one in series]
 
     def _absence(self, selector: Selector) -> str:
@@ -212,9 +215,10 @@ class ServerMetrics:
         return no_such_labels("Prometheus", others)
 
 
-def _value_ns(row: Row) -> int:
-    """A stamp that is the value of a result, in ns."""
-    return s_to_ns(row.points[0][1])
+def _value_ns(rows: Sequence[Row]) -> int | None:
+    """A stamp that is the value of a result, in ns; None: there is none."""
+    stamps = [value for row in rows for _, value in row.points if is_number(value)]
+    return s_to_ns(stamps[0]) if stamps else None
 
 
 def _place(labels: Sequence[tuple[str, str]]) -> tuple[str, str]:
@@ -232,7 +236,7 @@ def _moved(points: Sequence[Point], window: Window) -> bool:
 def _series(row: Row) -> Series:
     """The row, without what is no number."""
     labels = tuple(sorted(label for label in row.labels.items() if label[0] != "__name__"))
-    return Series(row.labels.get("__name__", ""), labels, tuple(point for point in row.points if isfinite(point[1])))
+    return Series(row.labels.get("__name__", ""), labels, tuple(point for point in row.points if is_number(point[1])))
 
 
 def _lives(series: Series, window: Window) -> bool:

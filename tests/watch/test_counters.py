@@ -9,7 +9,7 @@ from fluxperf.model.cache import CacheCounters, Reading
 from fluxperf.watch.counters import QUIET_POLL_S, QUIET_TIMEOUT_S, CounterWatch
 from fluxperf.watch.engines import ENGINES
 from fluxperf.watch.readings import Identity, Pages
-from tests.watch.answering import STARTED, reading, sglang_page, trtllm_page, vllm_page
+from tests.watch.answering import STARTED, llamacpp_page, reading, sglang_page, trtllm_page, vllm_page
 
 START_NS = 5_000_000_000
 POLLS = round(QUIET_TIMEOUT_S / QUIET_POLL_S)
@@ -43,14 +43,14 @@ def watch(server: Server, engine: str | None = "vllm") -> CounterWatch:
 
 
 def round_of(
-    prompt_tokens: int | None, *pages: str | Pages, before: str = BEFORE, engine: str = "vllm"
+    prompt_tokens: int, *pages: str | Pages, before: str = BEFORE, engine: str = "vllm"
 ) -> tuple[CacheCounters, Server]:
     """What was counted in a round after which these pages were seen, and the server as it was after the beginning."""
     return endless_round_of(prompt_tokens, pages, before, engine)
 
 
 def endless_round_of(
-    prompt_tokens: int | None, pages: Iterable[str | Pages], before: str = BEFORE, engine: str = "vllm"
+    prompt_tokens: int, pages: Iterable[str | Pages], before: str = BEFORE, engine: str = "vllm"
 ) -> tuple[CacheCounters, Server]:
     server = Server(chain([before, before], pages))
     watching = watch(server, engine)
@@ -73,12 +73,12 @@ def test_a_round_begins_when_nothing_runs_any_more() -> None:
     watching = watch(server)
     watching.begin()
     assert server.looks == 5
-    assert watching.end(None).queries == 0
+    assert watching.end(0).queries == 0
 
 
 def test_what_waits_is_work_too() -> None:
     waiting = vllm_page(0, 1100) + "vllm:num_requests_waiting 1\n"
-    found, server = round_of(None, waiting, waiting, vllm_page(0, 1150))
+    found, server = round_of(0, waiting, waiting, vllm_page(0, 1150))
     assert (found.queries, server.looks) == (150, 4)
 
 
@@ -91,7 +91,7 @@ def test_counters_that_follow_later_are_waited_for() -> None:
 
 
 def test_without_knowing_what_was_sent_the_first_quiet_reading_is_taken() -> None:
-    found, server = round_of(None, vllm_page(0, 1040), vllm_page(0, 1040), vllm_page(60, 1100))
+    found, server = round_of(0, vllm_page(0, 1040), vllm_page(0, 1040), vllm_page(60, 1100))
     assert (found.queries, server.looks) == (40, 2)
 
 
@@ -108,7 +108,23 @@ def test_of_a_server_that_others_keep_busy_the_first_reading_that_has_all_is_tak
     found, server = endless_round_of(100, busy())
     assert (found.reading, found.prompt_tokens) == (Reading.OK, 105)
     assert server.looks == POLLS + 1
-    assert endless_round_of(None, busy())[0].prompt_tokens == 70 + 7 * POLLS
+    known_in_part, _ = endless_round_of(72, busy())
+    assert known_in_part.prompt_tokens == 77
+    assert endless_round_of(0, busy())[0].prompt_tokens == 70
+
+
+def test_of_a_server_that_becomes_quiet_the_quiet_reading_is_taken() -> None:
+    found, _ = round_of(50, *(vllm_page(0, 1000 + total, running=1) for total in (60, 70, 80)), vllm_page(0, 1100))
+    assert found.prompt_tokens == 100
+
+
+def test_what_rounding_hides_is_not_waited_for() -> None:
+    before, after = llamacpp_page(1_200_040, 0), llamacpp_page(1_300_030, 0)
+    shown = [text.replace("1200040", "1.20004e+06").replace("1300030", "1.30003e+06") for text in (before, after)]
+    found, server = round_of(100_000, shown[1], before=shown[0], engine="llamacpp")
+    assert (found.prompt_tokens, found.resolution_tokens, server.looks) == (99_990, 20, 2)
+    _, server = round_of(100_011, shown[1], before=shown[0], engine="llamacpp")
+    assert server.looks == POLLS + 1
 
 
 def test_counters_that_only_move_are_as_good_as_busy() -> None:
@@ -122,15 +138,43 @@ def test_a_server_that_is_never_quiet_does_not_keep_a_round_from_beginning() -> 
     assert server.looks == POLLS + 1
 
 
-def test_a_page_that_cannot_be_read_is_not_waited_for() -> None:
+def test_a_page_that_cannot_be_read_for_a_moment_is_asked_again() -> None:
     found, server = round_of(100, BROKEN, vllm_page(60, 1100))
-    assert (found.reading, server.looks) == (Reading.UNREADABLE, 1)
+    assert (found.reading, found.hits, server.looks) == (Reading.OK, 60, 3)
+    server = Server([BROKEN, BEFORE])
+    watching = watch(server)
+    watching.begin()
+    assert watching.end(0).reading is Reading.OK
 
 
-@pytest.mark.parametrize("prompt_tokens", [100, 200, None])
-def test_a_page_that_cannot_be_read_any_more_says_less_than_what_there_was(prompt_tokens: int | None) -> None:
+def test_a_page_that_cannot_be_read_any_more_is_given_up() -> None:
+    found, server = round_of(100, BROKEN)
+    assert (found.reading, server.looks) == (Reading.UNREADABLE, POLLS + 1)
+
+
+def test_a_page_that_never_could_be_read_is_not_waited_for() -> None:
+    server = Server([BROKEN])
+    watching = CounterWatch(Identity(ENGINES["vllm"], note="no such page"), server.read, server.waits_s.append)
+    watching.begin()
+    assert watching.end(100).why == "no such page"
+    assert (server.looks, server.waits_s) == (2, [])
+
+
+def test_a_stop_ends_the_waiting() -> None:
+    server = Server(vllm_page(0, total, running=1) for total in count())
+    watching = CounterWatch(
+        Identity(ENGINES["vllm"]), server.read, server.waits_s.append, server.now_ns, lambda: len(server.waits_s) >= 3
+    )
+    watching.begin()
+    assert server.looks == 4
+    watching.end(10**6)
+    assert server.looks == 5
+
+
+@pytest.mark.parametrize("prompt_tokens", [0, 100, 200])
+def test_a_page_that_cannot_be_read_any_more_says_less_than_what_there_was(prompt_tokens: int) -> None:
     found, server = round_of(prompt_tokens, vllm_page(60, 1100, running=1), BROKEN)
-    assert (found.reading, found.hits, server.looks) == (Reading.OK, 60, 2)
+    assert (found.reading, found.hits, server.looks) == (Reading.OK, 60, POLLS + 1)
 
 
 def test_a_restart_while_one_waits_is_a_reset() -> None:
@@ -173,7 +217,7 @@ def test_rounds_follow_one_another() -> None:
 
 
 def test_a_round_that_has_not_begun_has_no_end() -> None:
-    found = watch(Server([BEFORE])).end(None)
+    found = watch(Server([BEFORE])).end(0)
     assert (found.reading, found.why) == (
         Reading.UNREADABLE,
         "the server's counters could not be read before the round: no round has begun",

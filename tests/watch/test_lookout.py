@@ -66,7 +66,7 @@ def test_without_a_monitor_there_are_no_figures() -> None:
     notes = Notes()
     lookout = Lookout(notes.counters())
     lookout.begin()
-    assert lookout.end(None).reading is Reading.OK
+    assert lookout.end(0).reading is Reading.OK
     assert lookout.figures(5, 9) == {}
 
 
@@ -81,6 +81,12 @@ def test_a_server_that_nobody_knows_is_asked_at_once() -> None:
     notes = Notes()
     assert Lookout(notes.counters(None), reset=notes.reset).reset() == RESET
     assert notes.happened == ["reset"]
+
+
+def test_a_reset_is_announced_before_anything_is_waited_for() -> None:
+    notes = Notes()
+    Lookout(notes.counters(), reset=notes.reset, announce=lambda: notes.happened.append("said")).reset()
+    assert notes.happened == ["said", "look", "look", "reset"]
 
 
 def test_nothing_is_emptied_that_nobody_said_how() -> None:
@@ -132,6 +138,48 @@ def test_a_server_without_counters_is_nothing_to_speak_of() -> None:
         ]
 
 
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (Reply(302, headers={"location": "/login"}), " answered with status 302"),
+        (Reply(403), " answered with status 403"),
+        (Reply(503), " answered with status 503"),
+        (Reply(body="<html>"), " is no page of Prometheus metrics"),
+    ],
+)
+def test_an_answer_where_counters_would_be_is_worth_a_word(reply: Reply, said: str) -> None:
+    login = {"GET /login": Reply(302, headers={"location": "http://127.0.0.1:1/"})}
+    with answering({"GET /metrics": reply, **login}) as server:
+        place = f"{server.url}/{'login' if reply.status == 302 else 'metrics'}"
+        assert opened(server)[1] == [f"the server shows no counters: {place}{said}"]
+        assert opened(server, "none")[1] == []
+
+
+@pytest.mark.parametrize("status", [404, 405, 410, 501])
+def test_a_server_that_has_no_such_page_is_nothing_to_speak_of(status: int) -> None:
+    with answering({"GET /metrics": Reply(status)}) as server:
+        assert opened(server)[1] == []
+
+
+def test_a_page_that_has_moved_is_followed_once_and_for_all() -> None:
+    moved: Script = {"GET /metrics": Reply(307, headers={"location": "/metrics/"})}
+    with answering({**moved, "GET /metrics/": Reply(body=vllm_page(1, 2))}) as server:
+        lookout, said = opened(server)
+        assert said == [f"cache counters of vLLM: {server.url}/metrics/"]
+        lookout.begin()
+        assert lookout.end(0).reading is Reading.OK
+        assert server.asked.count("GET /metrics") == 1
+
+
+def test_a_stop_ends_a_reset_that_hangs() -> None:
+    with answering({"POST /reset": Reply(hangs=True)}) as server:
+        wishes = Wishes(base=server.url, engine="none", reset_url=f"{server.url}/reset")
+        lookout = open_lookout(wishes, lambda _: Access(), lambda _: None, lambda: bool(server.asked))
+        found = lookout.reset()
+    assert found is not None
+    assert found.answer == "it was broken off"
+
+
 def test_llamacpp_without_metrics_is_told_what_to_do() -> None:
     with answering({"GET /metrics": Reply(501, headers={"server": "llama.cpp"})}) as server:
         (said,) = opened(server)[1]
@@ -141,9 +189,10 @@ def test_llamacpp_without_metrics_is_told_what_to_do() -> None:
 def test_the_reset_is_asked_as_its_url_wants_and_its_answer_hides_secrets() -> None:
     with answering({"POST /reset": Reply(404, f"no such key: {KEY}")}) as server:
         url = f"{server.url}/reset"
-        lookout, _ = opened(server, "none", reset_url=url, secrets=[KEY])
+        lookout, said = opened(server, "none", reset_url=url, secrets=[KEY])
         assert server.asked == []
         found = lookout.reset()
+        assert said == [f"emptying the cache: {url}"]
     assert found == CacheReset(url=url, accepted=False, status=404, answer="no such key: ****", attempts=1)
     assert [headers["authorization"] for headers in server.headers] == [url]
 
@@ -152,7 +201,7 @@ def test_metrics_that_are_named_are_watched() -> None:
     with answering({"GET /m": Reply(body="# TYPE a gauge\na 5\n")}) as server:
         lookout, _ = opened(server, "none", prometheus_url=f"{server.url}/m", metrics=("a",))
         lookout.begin()
-        lookout.end(None)
+        lookout.end(0)
         figures = lookout.figures(0, 2**62)
     assert list(figures) == ["a"]
     assert figures["a"]["avg"] == 5

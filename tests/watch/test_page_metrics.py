@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -228,6 +229,19 @@ def test_a_page_that_hangs_during_the_round_is_let_go() -> None:
         assert not isinstance(found, Unavailable)
         assert found.missed == 0
     assert set(threading.enumerate()) == before
+
+
+def test_an_hour_of_looks_takes_little_memory() -> None:
+    text = "".join(f'a_bucket{{engine="{number % 2}",le="{number}"}} {number}\n' for number in range(100))
+    page = PageMetrics(URL, [parse_selector("a")], Access())
+    page.take(answer(0, text))
+    tracemalloc.start()
+    try:
+        kept = [page.take(answer(at, text)) for at in range(1, 21)]
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held_bytes / len(kept) < 3000
 
 
 def test_a_round_that_broke_off_leaves_no_thread_to_the_next_one() -> None:

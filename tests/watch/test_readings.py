@@ -37,6 +37,8 @@ def test_counters_are_subtracted() -> None:
     assert found == CacheCounters(
         engine="vllm",
         version="0.33.0",
+        label="vLLM",
+        counts_prompts=True,
         reading=Reading.OK,
         hits=600,
         queries=1000,
@@ -321,6 +323,58 @@ def test_when_a_process_began_is_told_in_its_own_words() -> None:
     assert started_at(scrape, None) == "1700000000.25"
     assert started_at(scrape, "1061819448") == "1700000000.25 1061819448"
     assert started_at(Scrape(0, ()), None) is None
+
+
+def test_the_order_of_processes_on_a_page_is_no_restart() -> None:
+    lines = [f'{STARTED}{{pid="{number}"}} {number}\n' for number in (1, 2)]
+    first, last = (vllm_page(1, 2) + "".join(order) for order in (lines, lines[::-1]))
+    assert between("vllm", first, last).reading is Reading.OK
+    assert between("vllm", first, last.replace("} 1", "} 3")).reading is Reading.RESET
+
+
+LMCACHE_ALONE = page(lmcache__num_hit_tokens=1, lmcache__num_requested_tokens=2)
+
+
+@pytest.mark.parametrize(
+    ("engine", "text", "block_tokens", "counts_prompts"),
+    [
+        ("vllm", vllm_page(1, 2), 16, True),
+        ("sglang", sglang_page(1, 2), 1, True),
+        ("llamacpp", llamacpp_page(1, 2), 1, True),
+        ("lmcache", LMCACHE_ALONE, 256, False),
+        ("lmcache", vllm_page(1, 2) + LMCACHE_ALONE, 16, False),
+        ("trtllm", trtllm_page(1, 2), 32, False),
+        ("trtllm", "", 32, False),
+        ("sglang", "", 1, False),
+    ],
+)
+def test_what_goes_with_the_counters(engine: str, text: str, block_tokens: int, *, counts_prompts: bool) -> None:
+    found = between(engine, text, text)
+    assert (found.block_tokens, found.counts_prompts) == (block_tokens, counts_prompts)
+    assert found.label == ENGINES[engine].label
+
+
+def test_what_an_engine_only_seems_to_be_tells_the_size_of_its_blocks() -> None:
+    found = subtract(Identity(None, looks_like=ENGINES["llamacpp"]), UNREADABLE, UNREADABLE)
+    assert (found.label, found.block_tokens) == (None, 1)
+    assert subtract(Identity(None), UNREADABLE, UNREADABLE).block_tokens == 16
+
+
+@pytest.mark.parametrize(
+    ("computed", "cached", "tokens"),
+    [
+        ("999999", "5", 0),
+        ("1e+06", "5", 10),
+        ("9.99999e+06", "1.2e+06", 20),
+        ("1.2e+07", "0", 100),
+        ("1.2e+08", "1e+06", 1010),
+    ],
+)
+def test_rounded_counters_say_how_coarse_they_are(computed: str, cached: str, tokens: int) -> None:
+    text = f"llamacpp:prompt_tokens_total {computed}\nllamacpp:prompt_tokens_cached_total {cached}\n"
+    assert between("llamacpp", text, text).resolution_tokens == 2 * tokens
+    assert between("llamacpp", llamacpp_page(0, 0), text).resolution_tokens == tokens
+    assert between("vllm", vllm_page(0, 10**9), vllm_page(0, 10**9)).resolution_tokens == 0
 
 
 def test_pages_are_read_as_one() -> None:

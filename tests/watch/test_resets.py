@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxperf.fetch import Access
+from fluxperf.fetch import Access, Answer
 from fluxperf.model.cache import CacheReset
 from fluxperf.watch import resets
-from fluxperf.watch.resets import ATTEMPTS, RETRY_S, find_refusal, reset_cache
+from fluxperf.watch.refusals import HTML, find_refusal
+from fluxperf.watch.resets import ATTEMPTS, RETRY_S, reset_cache
 from tests.watch.answering import Reply, Script, Server, answering, closed_url
 
 KEY = "sk-1234567890"
@@ -126,6 +127,63 @@ def test_no_whole_answer_is_no_reset_and_not_asked_again(
     assert found.answer.startswith(answer)
 
 
+# Time, and stops.
+
+
+class Clock:
+    """A clock for resets that only waiting moves; it may ask for a stop once so many waits are over."""
+
+    def __init__(self, stop_after: int = 10**6) -> None:
+        self.waits_s: list[float] = []
+        self.stop_after = stop_after
+
+    def now_ns(self) -> int:
+        return round(sum(self.waits_s) * 1e9)
+
+    def stop_asked(self) -> bool:
+        return len(self.waits_s) >= self.stop_after
+
+
+def test_half_a_minute_is_for_all_attempts_and_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(resets, "now_ns", clock.now_ns)
+    timeouts_s: list[float] = []
+
+    def ask(_: object, url: str, access: Access, *, method: str, timeout_s: float) -> Answer:
+        """Each slot takes eight seconds, which is right for one that is asked alone."""
+        timeouts_s.append(timeout_s)
+        clock.waits_s.append(8)
+        body = json.dumps([{"id": slot} for slot in range(9)]) if url.endswith("/slots") else ""
+        return Answer(200, 0, 0, body.encode())
+
+    monkeypatch.setattr(resets, "fetch_unless", ask)
+    found = reset_cache(f"http://h{LLAMACPP}", MINE, pause=clock.waits_s.append)
+    assert timeouts_s == [30, 22, 14, 6]
+    assert (found.accepted, found.url) == (False, "http://h/slots/3?action=erase")
+    assert found.answer == "it was not asked: 30 s were over"
+
+
+def test_attempts_end_with_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(resets, "now_ns", clock.now_ns)
+    with answering({"POST /reset": BUSY}) as server:
+        found = reset_cache(f"{server.url}/reset", MINE, pause=lambda _: clock.waits_s.append(16))
+    assert (found.attempts, found.answer) == (3, "it was not asked: 30 s were over")
+
+
+def test_a_stop_ends_attempts() -> None:
+    clock = Clock(stop_after=1)
+    with answering({"POST /reset": BUSY}) as server:
+        found = reset_cache(f"{server.url}/reset", MINE, (), clock.waits_s.append, clock.stop_asked)
+    assert (found.accepted, len(server.asked)) == (False, 1)
+
+
+def test_a_stop_breaks_off_what_hangs() -> None:
+    with answering({"POST /reset": Reply(hangs=True)}) as server:
+        found = reset_cache(f"{server.url}/reset", MINE, stop_asked=lambda: bool(server.asked))
+    assert (found.accepted, found.status, found.answer) == (False, None, "it was broken off")
+
+
 # Slot by slot.
 
 
@@ -162,7 +220,7 @@ def test_one_slot_that_refuses_is_enough() -> None:
         found, _ = reset(server, LLAMACPP)
     assert (found.accepted, found.status, found.url) == (False, 501, f"{server.url}/slots/1?action=erase")
     assert "This server does not support slots action" in found.answer
-    assert len(server.asked) == 4
+    assert server.asked[-1] == "POST /slots/1?action=erase"  # and no further one
 
 
 @pytest.mark.parametrize(
@@ -222,6 +280,21 @@ def test_slots_of_a_server_that_is_loading_are_asked_for_again() -> None:
         ({"error": {"message": "it runs"}}, '{"error": {"message": "it runs"}}'),
         ({"errors": ["a"], "status": "ok"}, '{"errors": ["a"]}'),
         ({"status": "ERROR"}, '{"status": "ERROR"}'),
+        ({"success": "no"}, '{"success": "no"}'),
+        ({"success": 0}, '{"success": 0}'),
+        ({"success": "0"}, '{"success": "0"}'),
+        ({"ok": None}, '{"ok": null}'),
+        ({"flushed": False}, '{"flushed": false}'),
+        ({"reset": False}, '{"reset": false}'),
+        ({"done": False}, '{"done": false}'),
+        ({"succeeded": False}, '{"succeeded": false}'),
+        (
+            {"message": "Failed to flush cache, pending requests"},
+            '{"message": "Failed to flush cache, pending requests"}',
+        ),
+        ({"detail": "Access denied"}, '{"detail": "Access denied"}'),
+        ({"status": "not supported"}, '{"status": "not supported"}'),
+        ({"failed": True}, '{"failed": true}'),
         (False, "false"),
         ("Error: requests are running", "'Error: requests are running'"),
     ],
@@ -237,6 +310,9 @@ def test_a_refusal_is_found_at_any_depth(value: object, told: str) -> None:
         {"status": "success", "num_removed": 0},
         {"status": "ok", "error": None, "errors": [], "detail": {"error": ""}},
         {"message": "no error", "failed": 0},
+        {"message": "flushed 3 entries, failed: 0", "done": 1},
+        {"reset": {"entries": 0}},
+        {"detail": "Cache reset without errors"},
         {"id_slot": 0, "n_erased": 5},
         "Cache cleared",
         [],
@@ -260,11 +336,31 @@ def test_what_is_no_refusal(value: object) -> None:
         ("Failed to flush: requests are running", True),
         ("ERROR busy", True),
         ("failure", True),
-        ("{'success': False", False),  # not JSON, and no word of failure at its beginning
+        ("Cache not flushed.", True),
+        ("The cache could not be reset", True),
+        ("It has not been cleared", True),
+        ("It wasn't performed", True),
+        ("Requests are pending: unable to flush", True),
+        ("unauthorized", True),
+        ("{'success': False", False),  # not JSON, and no word of failure
+        (
+            "Cache flushed.\nPlease check backend logs for more details. (When there are running or waiting requests, "
+            "the operation will not be performed.)\n",
+            False,
+        ),
     ],
 )
-def test_plain_text_is_heard_by_its_first_word(text: str, refused: bool) -> None:
+def test_plain_text_is_searched_for_words_of_failure(text: str, refused: bool) -> None:
     assert (find_refusal(text) is not None) is refused
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<!DOCTYPE html>\n<title>Sign in</title>", "  <HTML lang='en'>", "\ufeff<!-- x --><html>", "<?xml ?><html>"],
+)
+def test_a_page_to_look_at_is_no_answer(text: str) -> None:
+    assert find_refusal(text) == HTML
+    assert said_by(Reply(body=text)).answer == "its body is a page of HTML"
 
 
 def test_a_body_nested_too_deep_says_nothing() -> None:

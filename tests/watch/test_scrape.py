@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxperf.watch.exposition import Sample, Scrape, counts, names, parse, spellings
+from fluxperf.watch.exposition import Packed, Sample, Scrape, counts, names, pack, parse, spellings
 from fluxperf.watch.promql import name_series
 
 PAGE = """\
@@ -178,3 +178,29 @@ def test_any_text_is_a_page_or_is_refused(text: str, beginning: str) -> None:
     assert parse(beginning + text, 0, wanted.__contains__).samples == tuple(
         one for one in whole.samples if one.name in wanted
     ) or any(math.isnan(one.value) for one in whole.samples)
+
+
+def test_a_packed_page_is_the_same_page() -> None:
+    scrape = parse(PAGE, 5)
+    packed = pack(scrape, None)
+    assert str(list(packed.samples)) == str(list(scrape.samples))  # NaN is not itself
+    assert (packed.taken_ns, packed.kinds) == (5, scrape.kinds)
+    assert packed.find("bare") == scrape.find("bare") != ()
+    assert [one.name for one in packed.samples[2:4]] == ["bare", "running"]
+
+
+def test_readings_share_names_and_labels() -> None:
+    first = pack(parse(PAGE, 5), None)
+    second = pack(parse(PAGE.replace("bare 7", "bare 8"), 6), first)
+    assert isinstance(first.samples, Packed)
+    assert isinstance(second.samples, Packed)
+    assert second.samples.names is first.samples.names
+    assert second.kinds is first.kinds
+    third = pack(parse(PAGE + 'born{engine="0"} 1\n', 7), second)
+    assert isinstance(third.samples, Packed)
+    assert all(one is other for one, other in zip(third.samples.names, first.samples.names, strict=False))
+    assert (third.samples.names[-1], first.find("bare"), second.find("bare")) == (
+        ("born", (("engine", "0"),)),
+        (sample("bare", 7),),
+        (sample("bare", 8),),
+    )

@@ -376,6 +376,7 @@ ODD: list[dict[str, Any]] = [
 @pytest.mark.parametrize("name", ["hits_total", "level"])
 def test_an_odd_answer_is_no_failure_of_ours(name: str, odd: dict[str, Any]) -> None:
     """To each query: for the stamps, for the samples and for the estimate."""
+    waits_s: list[float] = []
 
     def ask(url: str, access: Access, *, timeout_s: float) -> Answer:
         query = parse_qs(urlsplit(url).query).get("query", [""])[0]
@@ -384,7 +385,12 @@ def test_an_odd_answer_is_no_failure_of_ours(name: str, odd: dict[str, Any]) -> 
         return Answer(200, 22 * S, 22 * S, json.dumps({"status": "success", "data": data}).encode())
 
     selector = parse_selector(name)
-    server = ServerMetrics(Api("http://h", {}, Access(), ask), [selector], clock=lambda: 22 * S, pause=lambda _: None)
+    server = ServerMetrics(
+        Api("http://h", {}, Access(), ask),
+        [selector],
+        clock=lambda: round((22 + sum(waits_s)) * S),
+        pause=waits_s.append,
+    )
     server.end()
     found = server.find(selector, Window(10 * S, 20 * S))
     figures = (
