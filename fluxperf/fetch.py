@@ -155,7 +155,8 @@ def fetch_unless(stop_asked: Callable[[], bool], url: str, access: Access, *, me
     thread = threading.Thread(
         target=lambda: answers.append(fetch(url, access, method=method, timeout_s=timeout_s, cut=cut)), daemon=True
     )
-    thread.start()
+    if not stop_asked():
+        thread.start()
     try:
         while thread.is_alive() and not stop_asked():
             thread.join(STOP_POLL_S)

@@ -70,7 +70,7 @@ def notes(stage: StagePlan, level: LevelPlan, plan: RoundPlan) -> list[str]:
     sample, preparation = level.sample, stage.preparation
     found = []
     if plan.round == CONTROL:
-        found.append(f"{len(sample)} fresh prompts of the same lengths, which no cache can hold")
+        found.append(f"{len(sample)} fresh prompts of about the same lengths, which no cache can hold")
     elif plan.edition != PLAIN:
         found.append("every prompt begins with a salt that is new to the server")
     if level.asked is not None and level.asked > len(sample):

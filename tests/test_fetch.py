@@ -254,6 +254,13 @@ def test_a_stop_does_not_wait_for_what_cannot_be_broken_off(monkeypatch: pytest.
     found.set()
 
 
+def test_after_a_stop_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("fluxperf.fetch.fetch", lambda *url, **_: asked.append(url))
+    answer = fetch_unless(lambda: True, "http://h/", Access(), method="POST", timeout_s=TIMEOUT_S)
+    assert (answer.trouble, asked) == ("was broken off", [])
+
+
 def test_without_a_stop_it_is_the_answer() -> None:
     with pages(lambda _: (200, "hello")) as server:
         assert fetch_unless(lambda: False, server.url, Access(), method="GET", timeout_s=TIMEOUT_S).text == "hello"

@@ -12,7 +12,8 @@ from itertools import groupby
 
 from fluxperf.analysis.eviction import explain_misses
 from fluxperf.analysis.evidence import percent
-from fluxperf.analysis.questions import TELL, Level, ask, name_of
+from fluxperf.analysis.level import Level, name_of
+from fluxperf.analysis.questions import TELL, ask
 from fluxperf.analysis.verdict import judge
 from fluxperf.model import CONTROL, CacheFigures, Comparison, RoundName, RoundResult, Status
 from fluxperf.model.dose import DoseResponse
@@ -22,6 +23,8 @@ from fluxperf.model.result import Effect
 METRIC = "ttft_ms"
 # Where less than this share was found of what could have hit and did not in round 1, a gain is not the cache's.
 LEAST_GAIN = 0.2
+# From this share of the prompt tokens on, single prompts may show what a hit gives.
+LEAST_SEEN = 0.05
 # What round 1 found is worth a word from this share of its prompt tokens on.
 WORTH_A_WORD = 0.1
 # So many times as many prompts as run at once make as many stretches as `fluxperf.analysis.clustered` needs.
@@ -44,7 +47,7 @@ def evaluate(
         for one in later:
             key = (one.stage, one.concurrency, one.round)
             dose = next((dose for *place, dose in known if tuple(place) == key), None)
-            found.append(replace(_evaluate(level, one, of_level), dose=dose))
+            found.append(_evaluate(level, one, of_level, dose))
     return tuple(found)
 
 
@@ -64,7 +67,9 @@ def _of_one_round(level: Level) -> Iterator[CacheEvaluation]:
         )
 
 
-def _evaluate(level: Level, later: RoundResult, comparisons: Sequence[Comparison]) -> CacheEvaluation:
+def _evaluate(
+    level: Level, later: RoundResult, comparisons: Sequence[Comparison], dose: DoseResponse | None
+) -> CacheEvaluation:
     def find(baseline: RoundName, against: RoundName) -> Comparison | None:
         found = (one for one in comparisons if (one.baseline_round, one.round) == (baseline, against))
         return next(found, None)
@@ -80,7 +85,9 @@ def _evaluate(level: Level, later: RoundResult, comparisons: Sequence[Comparison
         answer=Answer.CANNOT_TELL,
         why="",
         effect=(find(CONTROL, later.round) if _is_fresh(level.control) else None) or gross,
+        gross=gross,
         drift=find(level.first.round, CONTROL),
+        dose=dose,
         eviction=level.eviction,
         checks=checks,
         verdict=judge(checks),
@@ -121,6 +128,11 @@ class _Gain:
         return self.hit - self.before < LEAST_GAIN * max(possible, WORTH_A_WORD)
 
     @property
+    def is_worth_looking_at(self) -> bool:
+        """Whether enough was found for single prompts to show what that gave."""
+        return self.hit is not None and self.hit - self.before >= LEAST_SEEN
+
+    @property
     def share(self) -> str:
         """How much that is, as the beginning of a sentence."""
         if self.before >= WORTH_A_WORD:
@@ -139,15 +151,23 @@ def _answer(level: Level, later: RoundResult, found: CacheEvaluation) -> tuple[A
     if contradiction is not None:
         return Answer.CANNOT_TELL, contradiction.text
     if later.summary.cache is not None and not later.summary.cache.repeats:
-        return Answer.CANNOT_TELL, f"{name_of(later)} began with an empty cache too, as was asked for"
+        return Answer.CANNOT_TELL, _began_empty(later, effect)
     if effect.effect is Effect.UNKNOWN:
         return Answer.CANNOT_TELL, _too_few(effect)
     return _of_effect(_Gain(level.first.summary.cache, later), found, effect.effect)
 
 
+def _began_empty(later: RoundResult, effect: Comparison) -> str:
+    text = f"{name_of(later)} began with an empty cache too, as was asked for"
+    if effect.effect is not Effect.FASTER:
+        return text
+    return f"{text}, and was faster all the same: the server became faster by itself, or the cache was not all emptied"
+
+
 def _too_few(effect: Comparison) -> str:
     needed = LEAST_WAVES * max(effect.concurrency, 1)
-    text = f"{effect.pairs} prompts, {effect.concurrency} at a time, are too few to say how sure it is"
+    prompts = "1 prompt is" if effect.pairs == 1 else f"{effect.pairs} prompts, {effect.concurrency} at a time, are"
+    text = f"{prompts} too few to say how sure it is"
     return f"{text}: {needed} or more must be compared (--num-samples)"
 
 
@@ -155,14 +175,21 @@ def _of_effect(gain: _Gain, found: CacheEvaluation, effect: Effect) -> tuple[Ans
     """Where the comparison says whether there is one."""
     name, hit = name_of(gain.later), gain.hit
     than = " than fresh prompts" if found.is_net else ""
-    if gain.is_small:
-        return _of_few_hits(name, found, effect, gain.share)
     cached = "" if hit is None else f"{percent(hit)} of its prompt tokens came from the cache"
     if cached and gain.before >= WORTH_A_WORD:
         cached += f" ({percent(gain.before)} of round 1's)"
+    indistinct = f"{name} was neither clearly faster nor clearly slower{than}"
+    if effect is Effect.NOT_SHOWN and gain.is_worth_looking_at and saves(found.dose):
+        return (
+            Answer.YES,
+            f"the more of a prompt was found, the faster it was: {cached}; over all prompts, {indistinct}",
+        )
+    if gain.is_small:
+        return _of_few_hits(name, found, effect, gain.share)
     if effect is Effect.NOT_SHOWN:
-        why = f"{name} was neither clearly faster nor clearly slower{than}"
-        return Answer.NOT_SHOWN, f"{why}, though {cached}" if cached else why
+        return Answer.NOT_SHOWN, f"{indistinct}, though {cached}" if cached else indistinct
+    if found.is_net and found.gross is not None and found.gross.effect is not effect:
+        return Answer.CANNOT_TELL, _at_odds(name, found.gross.effect, effect)
     if effect is Effect.SLOWER:
         return Answer.NO, f"{name} was slower{than}{f', though {cached}' if cached else ''}"
     if hit is None and not found.is_net:
@@ -170,16 +197,34 @@ def _of_effect(gain: _Gain, found: CacheEvaluation, effect: Effect) -> tuple[Ans
             f"{name} was faster, and nobody says whether by the cache: {TELL}, or tell a warmer server apart by "
             "--control-round"
         )
+    than = " than round 1 and than fresh prompts" if found.is_net else ""
     return Answer.YES, f"{name} was faster{than}{f', and {cached}' if cached else ''}"
+
+
+def _at_odds(name: str, gross: Effect, net: Effect) -> str:
+    """What stands between the two comparisons is a server that changed meanwhile, before or after the later round."""
+    return (
+        f"against round 1 {name} shows {gross}, against the fresh prompts after it {net}: the server itself changed "
+        "meanwhile; run again, with more prompts"
+    )
+
+
+def saves(dose: DoseResponse | None) -> bool:
+    """Whether each cached token surely saved something."""
+    return dose is not None and dose.slope_ci95 is not None and dose.slope_ci95[0] > 0
 
 
 def _of_few_hits(name: str, found: CacheEvaluation, effect: Effect, share: str) -> tuple[Answer, str]:
     """Where `share` says that next to nothing of what could have hit did."""
     cached = f"{share} of {name}'s prompt tokens came from the cache"
+    if found.is_net and found.gross is not None and found.gross.effect is not effect:
+        return Answer.CANNOT_TELL, f"{cached}, and {_at_odds(name, found.gross.effect, effect)}"
     if effect is not Effect.FASTER:
         return Answer.NO, f"{cached}; {found.eviction}" if found.eviction else cached
     if found.is_net:
         return Answer.CANNOT_TELL, (
             f"{name} was faster than fresh prompts, but {cached}: something helps that neither usage nor counters count"
         )
-    return Answer.NO, f"the server became faster by itself, or by what it does not count: {cached}"
+    return Answer.NO, (
+        f"the server became faster by itself, or by what it does not count (--control-round tells which): {cached}"
+    )

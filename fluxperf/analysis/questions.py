@@ -5,12 +5,12 @@ Each is asked of a level as a whole and answered by a `Check`: one sentence with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from fluxperf.analysis.cache import MOST_CACHED_WHEN_COLD
 from fluxperf.analysis.evidence import percent
-from fluxperf.model import CONTROL, CacheFigures, Check, Comparison, Reading, RoundResult, Status, worst
+from fluxperf.analysis.level import Level, name_of
+from fluxperf.model import Check, Reading, RoundResult, Status, worst
 
 # Other traffic above these shares of what the server counted.
 MUCH_TRAFFIC, TOO_MUCH_TRAFFIC = 0.02, 0.25
@@ -29,49 +29,6 @@ WARM = 0.5
 
 TELL = "have the server tell cached tokens (vLLM --enable-prompt-tokens-details, SGLang --enable-cache-report)"
 COLD = "empty the cache with --reset-cache-url, begin prompts with --salt, or take prompts that it has not seen"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
-    """The rounds of one level, in order, and what is asked about: a later round, and its TTFT against round 1's.
-
-    None: there is nothing to compare. `eviction` is why prompts were not found again, in a sentence.
-    """
-
-    rounds: Sequence[RoundResult]
-    later: RoundResult | None = None
-    ttft: Comparison | None = None
-    eviction: str | None = None
-
-    @property
-    def first(self) -> RoundResult:
-        """Round 1."""
-        return self.rounds[0]
-
-    @property
-    def control(self) -> RoundResult | None:
-        """The round of fresh prompts."""
-        return next((one for one in self.rounds if one.round == CONTROL), None)
-
-    @property
-    def concerned(self) -> Sequence[RoundResult]:
-        """The rounds that the answer stands on: up to the later one, and the control round."""
-        if self.later is None:
-            return self.rounds
-        upto = self.rounds[: self.rounds.index(self.later) + 1]
-        return upto if self.control is None else (*upto, self.control)
-
-    @property
-    def seen(self) -> Iterator[tuple[RoundResult, CacheFigures]]:
-        """Those with their cache figures."""
-        for one in self.concerned:
-            if one.summary.cache is not None:
-                yield one, one.summary.cache
-
-
-def name_of(one: RoundResult) -> str:
-    """How a round is named in a sentence."""
-    return "the control round" if one.round == CONTROL else f"round {one.round}"
 
 
 def cold(level: Level) -> Check | None:
@@ -247,7 +204,14 @@ def control(level: Level) -> Check | None:
             "server became faster by itself"
         )
         return Check(name="control", ok=False, text=text, weight=Status.DEGRADED)
-    return Check(name="control", ok=True, text="the control round's prompts were new to the server")
+    before, after = level.first.summary.avg_input_tokens, fresh.summary.avg_input_tokens
+    if before and after and abs(after / before - 1) > MOST_LENGTH_CHANGE:
+        text = (
+            f"the control round's prompts had {after:.1f} tokens on average, and round 1's {before:.1f}: what is told "
+            "net of it is off by as much"
+        )
+        return Check(name="control", ok=False, text=text, weight=Status.DEGRADED)
+    return Check(name="control", ok=True, text="the control round's prompts were new to the server, and as long")
 
 
 def complete(level: Level) -> Check | None:

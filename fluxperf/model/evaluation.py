@@ -23,9 +23,10 @@ class CacheEvaluation:
     """What a later round says of the cache, against round 1 of its level; or one round alone (`round` is None).
 
     `effect` is the comparison of TTFT that the answer goes by: with round 1, or, if there was a control round of
-    fresh prompts, with that, which is the effect net of what else changed meanwhile. `drift` is the control round
-    against round 1. `why` is the answer's reason, in a sentence; `eviction` says what became of prompts that were
-    sent before and not found. `checks` are the questions that decide whether the answer can be believed.
+    fresh prompts, with that, which is the effect net of what else changed meanwhile. `gross` is the one with round 1
+    in any case, `drift` the control round against round 1. `why` is the answer's reason, in a sentence; `eviction` says
+    what became of prompts that were sent before and not found. `checks` are the questions that decide whether the
+    answer can be believed.
     """
 
     stage: str | None
@@ -34,6 +35,7 @@ class CacheEvaluation:
     answer: Answer
     why: str
     effect: Comparison | None = None
+    gross: Comparison | None = None
     drift: Comparison | None = None
     dose: DoseResponse | None = None
     eviction: str | None = None

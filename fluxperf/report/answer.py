@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fluxperf.model import CONTROL, CacheFigures, Comparison, Reading, RoundName, RoundResult, RunResult, Status
 from fluxperf.model.evaluation import Answer, CacheEvaluation
+from fluxperf.model.result import Effect
 from fluxperf.report.text import fold, number, printable, usable
 
 TITLE = "Did the cache help?"
@@ -79,15 +80,19 @@ class _Told:
             return ""
         whose = " (fresh prompts)" if baseline.round == CONTROL else ""
         text = f"TTFT {number(before, '.1f')}{whose} -> {number(after, '.1f')} ms at the median"
+        gross = self.found.gross
         # Where the evidence does not hold, a factor would be read as an answer.
         if effect is not None and effect.mean_ratio is not None and self.found.verdict.status is not Status.INVALID:
             text += f"; prompt by prompt {_factor(effect.mean_ratio)}"
+            if self.found.is_net and gross is not None and gross.mean_ratio is not None:
+                text += f" than they were, and {_factor(gross.mean_ratio)} than in round 1"
         return f"{'How much' if self.found.answer is Answer.YES else 'Seen'}: {text}{self._by_token()}."
 
     def _by_token(self) -> str:
         """What each cached token saved, where that can be told apart from nothing."""
         dose = self.found.dose
-        if dose is None or dose.slope_ci95 is None or dose.slope_ci95[0] <= 0 or self.found.answer is not Answer.YES:
+        told = self.found.answer in (Answer.YES, Answer.NOT_SHOWN)
+        if not told or dose is None or dose.slope_ci95 is None or dose.slope_ci95[0] <= 0:
             return ""
         low, high = (number(bound, ".1f") for bound in dose.slope_ci95)
         return f"; {number(dose.slope_us_per_token, '.1f')} us less for each cached token ({low} to {high})"
@@ -103,6 +108,8 @@ class _Told:
         drift = self.found.drift
         if self._earlier:
             return ""
+        if self.found.verdict.status is Status.INVALID:
+            return ""
         if drift is None or drift.mean_ratio is None:
             if all(one.answer is not Answer.YES for one in self.level):
                 return ""
@@ -116,7 +123,8 @@ class _Told:
                 f"were in the cache already, which its prompts have in common, and {_share(after)} of the fresh ones'."
             )
         sure = "" if drift.ratio_ci95 is None else f", {_range(drift.ratio_ci95)} with 95% confidence"
-        net = "; what is told is net of that" if self.found.is_net else ""
+        net = "; what is told is net of that" if drift.effect is Effect.NOT_SHOWN else "; round 2 is held against them"
+        net = net if self.found.is_net else ""
         return f"The server by itself: fresh prompts were {_factor(drift.mean_ratio)} at the end{sure}{net}."
 
     def _cached(self) -> str:
@@ -135,12 +143,21 @@ class _Told:
         could = ""
         if later.repeats and (later.expected_rate or 0.0) >= max(later.rates, default=0.0):
             could = f" ({_share(later.expected_rate)} possible)"
-        return f"Prompt tokens from the cache: {', '.join(told)}{could}."
+        again = "" if later.counters is None else later.counters.preemptions or ""
+        twice = f"; {again} requests were given up, and looked up once more" if again else ""
+        return f"Prompt tokens from the cache: {', '.join(told)}{could}{twice}."
 
     def _eviction(self) -> str:
         """Why prompts that were sent before were not found."""
         known = self.found.eviction
-        return "" if known is None or known in self.found.why else f"Why not more: {printable(known)}."
+        if known is None or known in self.found.why or self._is_faster_without_a_hit():
+            return ""
+        return f"Why not more: {printable(known)}."
+
+    def _is_faster_without_a_hit(self) -> bool:
+        """Then that nothing was found is in doubt itself."""
+        effect, later = self.found.effect, self._cache(self.found.round)
+        return effect is not None and effect.effect is Effect.FASTER and later is not None and not later.hit_rate
 
     def _but(self) -> str:
         """What weighs most against it. What else does stands in the verdict."""
@@ -187,4 +204,5 @@ def _factor(ratio: float) -> str:
 
 
 def _share(value: float | None) -> str:
-    return number(value, ".0%") if value is None or value >= 0.1 or not value else number(value, ".1%")
+    exact = value is None or 0.1 <= value < 0.995 or value in (0, 1)
+    return number(value, ".0%" if exact else ".1%")

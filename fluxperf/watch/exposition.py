@@ -48,6 +48,9 @@ class Packed(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.names)
 
+    def __iter__(self) -> Iterator[Sample]:
+        return (Sample(name, labels, value) for (name, labels), value in zip(self.names, self._values, strict=True))
+
     @overload
     def __getitem__(self, place: int) -> Sample: ...
 

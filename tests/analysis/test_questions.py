@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from fluxperf.analysis.level import Level
 from fluxperf.analysis.paired import compare
-from fluxperf.analysis.questions import QUESTIONS, Level, ask
+from fluxperf.analysis.questions import QUESTIONS, ask
 from fluxperf.model import CONTROL, CacheCounters, CacheReset, Check, Outcome, Reading, RoundResult, Status, Timeline
 from tests.analysis.levels import URL, a_reset, counted, failed, late, measured, prompts
 

@@ -23,6 +23,7 @@ from fluxperf.model import (
     Verdict,
 )
 from fluxperf.model.evaluation import Answer, CacheEvaluation
+from fluxperf.model.result import Effect
 from fluxperf.report.answer import render_answer
 from fluxperf.report.closing import render_comparison
 from fluxperf.report.verdict import render_verdict
@@ -286,6 +287,9 @@ def test_what_the_control_round_says(
     assert line("The server by itself", gross) == f"{told}."
     assert line("Not ruled out", gross) == ""
     net = tell(a_run(*rounds), an_evaluation(drift=drift, effect=a_comparison(baseline_round=CONTROL)))
+    assert line("The server by itself", net) == f"{told}; round 2 is held against them."
+    still = replace(drift, effect=Effect.NOT_SHOWN)
+    net = tell(a_run(*rounds), an_evaluation(drift=still, effect=a_comparison(baseline_round=CONTROL)))
     assert line("The server by itself", net) == f"{told}; what is told is net of that."
     assert line("How much", net).startswith("TTFT 238.2 (fresh prompts) -> 79.0 ms at the median; prompt by prompt")
     unsure = replace(drift, ratio_ci95=None)

@@ -178,6 +178,20 @@ def test_a_stop_ends_attempts() -> None:
     assert (found.accepted, len(server.asked)) == (False, 1)
 
 
+def test_after_a_stop_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(stop_after=1)
+
+    def ask(*_: object, **__: object) -> Answer:
+        """The stop comes with its last byte."""
+        clock.waits_s.append(0)
+        return Answer(200, 0, 0, BUSY.body.encode())
+
+    monkeypatch.setattr(resets, "fetch_unless", ask)
+    found = reset_cache("http://h/reset", MINE, (), clock.waits_s.append, clock.stop_asked)
+    assert (found.attempts, found.answer) == (1, 'its body says {"success": false}')
+    assert clock.waits_s == [0]
+
+
 def test_a_stop_breaks_off_what_hangs() -> None:
     with answering({"POST /reset": Reply(hangs=True)}) as server:
         found = reset_cache(f"{server.url}/reset", MINE, stop_asked=lambda: bool(server.asked))
