@@ -16,6 +16,8 @@ Point = tuple[int, float]
 """A stamp (monotonic, ns) and a value."""
 
 SETTLE_NS = 200 * NS_PER_MS
+# An estimate is believed if the samples within the window cover so much of it.
+LEAST_COVER = 0.5
 """Servers count a request a moment after its last byte; a sample so long after the round has seen it."""
 MOST = 1e100
 """What is beyond it is no measurement; the squares of what is not can still be added up."""
@@ -112,21 +114,27 @@ def add_up(found: Found, series: Iterable[Series], window: Window) -> Growth | U
 def grow(series: Series, found: Found, window: Window) -> Growth | Unavailable:
     """From the last sample before the first send to the first one after the end.
 
-    It is approximate where the sample before was taken during the round before, or where a server had to estimate.
+    It is approximate where a server had to estimate it, for lack of samples that bound this round alone.
     """
     points = series.points
     before, after = _ends(points, window)
     counted = points[max(before, 0) : len(points) if after is None else after + 1]
     if series.restarted or any(later[1] < earlier[1] for earlier, later in pairwise(counted)):
         return Unavailable(RESET)
-    exact = is_exact(points, window)
-    if not exact and series.increase is not None:
-        return Growth(series.increase, len(points[inside(points, window)]), approximate=True)
+    if is_exact(points, window) and after is not None:
+        return Growth(points[after][1] - points[before][1], len(counted))
+    within = points[inside(points, window)]
+    if series.increase is not None and _covers(within, window):
+        return Growth(series.increase, len(within), approximate=True)
     if before < 0:
         return Unavailable(found.no_before)
-    if after is None:
-        return Unavailable(found.no_after)
-    return Growth(points[after][1] - points[before][1], len(counted), approximate=not exact)
+    # With a sample from within the round before, the difference would hold a part of that round, or all of it.
+    return Unavailable(found.no_after if after is None else found.no_before)
+
+
+def _covers(within: Sequence[Point], window: Window) -> bool:
+    """Whether the samples within the window are of most of it, so that little is left to be extrapolated."""
+    return bool(within) and within[-1][0] - within[0][0] >= LEAST_COVER * (window.ended_ns - window.began_ns)
 
 
 def is_exact(points: Sequence[Point], window: Window) -> bool:

@@ -94,7 +94,7 @@ def test_many_series_are_not_shown_one_by_one() -> None:
 
 
 def test_notes_and_missed_samples_are_told() -> None:
-    one = series("a", {}, (9, 5), (12, 6), (15, 9), increase=5.5)
+    one = series("a", {}, (9, 5), (12, 6), (18, 9), increase=5.5)
     (counter,) = figures(Kind.COUNTER, [one], missed=2, note="few samples").values()
     assert (counter["delta"], counter["approximate"], counter["missed"]) == (5.5, True, 2)
     assert counter["note"] == f"{APPROXIMATE}; few samples"

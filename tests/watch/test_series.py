@@ -60,9 +60,14 @@ def test_without_both_ends_nothing_is_known(points: list[tuple[float, float]], w
     assert grow(series(*points), FOUND, ROUND) == Unavailable(why)
 
 
-@pytest.mark.parametrize("points", [[(12, 1), (15, 2), (21, 3)], [(9, 1), (12, 2), (15, 3)], [(12, 1), (15, 3)]])
+@pytest.mark.parametrize("points", [[(11, 1), (17, 2), (21, 3)], [(9, 1), (12, 2), (18, 3)], [(11, 1), (18, 3)]])
 def test_an_estimate_takes_the_place_of_an_end(points: list[tuple[float, float]]) -> None:
     assert grow(series(*points, increase=2.5), FOUND, ROUND) == Growth(2.5, 2, approximate=True)
+
+
+def test_an_estimate_from_a_small_part_of_the_window_is_none() -> None:
+    assert grow(series((12, 1), (15, 2), (21, 3), increase=2.5), FOUND, ROUND) == Unavailable("nothing before")
+    assert grow(series((9, 1), (12, 2), (15, 3), increase=2.5), FOUND, ROUND) == Unavailable("nothing after")
 
 
 def test_both_ends_are_better_than_an_estimate() -> None:
@@ -71,15 +76,19 @@ def test_both_ends_are_better_than_an_estimate() -> None:
 
 def test_a_sample_of_the_round_before_does_not_bound_this_one() -> None:
     window = Window(ROUND.began_ns, ROUND.ended_ns, quiet_ns=round(9.5 * S))
-    assert grow(series((9, 1), (21, 3)), FOUND, window) == Growth(2, 2, approximate=True)
-    assert grow(series((9, 1), (21, 3), increase=1.5), FOUND, window) == Growth(1.5, 0, approximate=True)
+    assert grow(series((9, 1), (21, 3)), FOUND, window) == Unavailable("nothing before")
+    assert grow(series((9, 1), (21, 3), increase=1.5), FOUND, window) == Unavailable("nothing before")
+    sampled = series((9, 1), (11, 1.5), (19, 2.5), (21, 3), increase=1.5)
+    assert grow(sampled, FOUND, window) == Growth(1.5, 2, approximate=True)
     assert grow(series((9.5, 1), (21, 3)), FOUND, window) == Growth(2, 2)
 
 
 def test_a_sum() -> None:
     several = [series((9, 1), (21, 3)), series((9, 0), (15, 1), (21, 10))]
     assert add_up(FOUND, several, ROUND) == Growth(12, 3)
-    assert add_up(FOUND, [*several, series((9, 1), (15, 2), increase=4)], ROUND) == Growth(16, 3, approximate=True)
+    assert add_up(FOUND, [*several, series((9, 1), (12, 1.5), (18, 2), increase=4)], ROUND) == Growth(
+        16, 3, approximate=True
+    )
     assert add_up(FOUND, [*several, series((9, 5), (21, 3))], ROUND) == Unavailable(RESET)
 
 
