@@ -201,11 +201,19 @@ def _of_effect(gain: _Gain, found: CacheEvaluation, effect: Effect) -> tuple[Ans
     return Answer.YES, f"{name} was faster{than}{f', and {cached}' if cached else ''}"
 
 
+_SEEN = {
+    Effect.FASTER: "faster than",
+    Effect.SLOWER: "slower than",
+    Effect.NOT_SHOWN: "not clearly different from",
+    Effect.UNKNOWN: "not to be compared with",
+}
+
+
 def _at_odds(name: str, gross: Effect, net: Effect) -> str:
     """What stands between the two comparisons is a server that changed meanwhile, before or after the later round."""
     return (
-        f"against round 1 {name} shows {gross}, against the fresh prompts after it {net}: the server itself changed "
-        "meanwhile; run again, with more prompts"
+        f"{name} was {_SEEN[gross]} round 1, and {_SEEN[net]} the fresh prompts after it: the server itself changed "
+        "meanwhile, or there were too few prompts; run again, with more of them"
     )
 
 

@@ -85,7 +85,8 @@ class _Told:
         if effect is not None and effect.mean_ratio is not None and self.found.verdict.status is not Status.INVALID:
             text += f"; prompt by prompt {_factor(effect.mean_ratio)}"
             if self.found.is_net and gross is not None and gross.mean_ratio is not None:
-                text += f" than they were, and {_factor(gross.mean_ratio)} than in round 1"
+                text += f" {_than(effect.mean_ratio)} they were, and {_factor(gross.mean_ratio)}"
+                text += f" {_than(gross.mean_ratio)} in round 1"
         return f"{'How much' if self.found.answer is Answer.YES else 'Seen'}: {text}{self._by_token()}."
 
     def _by_token(self) -> str:
@@ -201,6 +202,11 @@ def _factor(ratio: float) -> str:
     factor = max(ratio, 1 / ratio) if ratio > 0 else float("inf")
     digits = 0 if factor >= 10 else 1 if factor >= 2 else 2
     return f"{factor:.{digits}f}x {'faster' if ratio < 1 else 'slower'}"
+
+
+def _than(ratio: float) -> str:
+    """The word that follows `_factor`, if something is to be named."""
+    return "as" if abs(ratio - 1) < _ALIKE else "than"
 
 
 def _share(value: float | None) -> str:
