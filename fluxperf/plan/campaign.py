@@ -1,0 +1,124 @@
+"""`Campaign`: what a recipe, or a command line, asks for: stages, one after the other, each with its surroundings.
+
+Values only. `fluxperf.plan.recipe` makes them from YAML; a run without a recipe is a campaign of one stage without a
+name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from fluxperf.plan.settings import Settings
+
+Restart: TypeAlias = Literal["never", "per_stage", "per_level", "per_round"]
+
+READY_TIMEOUT_S = 600.0
+STOP_TIMEOUT_S = 30.0
+HOOK_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """When a server is ready: all that is given holds. `url` answers with one of `statuses`; none: with any below 500.
+
+    `log_line` is a text that a line of its log contains. Without a `url` and a `log_line` the URL is `/v1/models`
+    beside the endpoint.
+    """
+
+    url: str | None = None
+    statuses: tuple[int, ...] = ()
+    log_line: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSpec:
+    """The server under test, if we are to start it. `command` is what is executed, word by word.
+
+    `env` is set on top of the stage's environment; None unsets. `port` is one that nobody else may listen on, besides
+    the endpoint's. `adopt`: a server that is already there is taken as it is, and never started again. `log` None: a
+    file in the output directory.
+    """
+
+    command: tuple[str, ...]
+    env: Mapping[str, str | None] = field(default_factory=dict)
+    cwd: str | None = None
+    ready: Ready = field(default_factory=Ready)
+    ready_timeout_s: float = READY_TIMEOUT_S
+    restart: Restart = "per_stage"
+    stop_timeout_s: float = STOP_TIMEOUT_S
+    log: str | None = None
+    port: int | None = None
+    adopt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One command of a hook, word by word."""
+
+    command: tuple[str, ...]
+    timeout_s: float = HOOK_TIMEOUT_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """The commands that run around a stage's work, each kind in its order."""
+
+    before_stage: tuple[Hook, ...] = ()
+    after_stage: tuple[Hook, ...] = ()
+    before_round: tuple[Hook, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSpec:
+    """One stage. `folder` is its place below the output directory, with `/` between suite and stage; "" is that itself.
+
+    `env` is set while it runs; None unsets. `mock` are the settings of the mock server that is started for the stage,
+    by name; None: there is none. With a mock, `server` says only how often it is started again. `copy_to`: where a
+    further copy of the stage's run.json goes.
+    """
+
+    settings: Settings
+    name: str | None = None
+    suite: str | None = None
+    folder: str = ""
+    env: Mapping[str, str | None] = field(default_factory=dict)
+    server: ServerSpec | None = None
+    mock: Mapping[str, Any] | None = None
+    hooks: Hooks = field(default_factory=Hooks)
+    copy_to: str | None = None
+
+    @property
+    def title(self) -> str | None:
+        """How the stage is called in reports: its suite, if it is in one, and its name."""
+        return self.name if self.suite is None else f"{self.suite}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeText:
+    """The file that a campaign comes from. `text` has its secrets masked; `sha256` is of the file's bytes."""
+
+    path: str
+    sha256: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Campaign:
+    """Stages in their order. `overrides` are sentences on what the command line changed; `remarks` what else to know.
+
+    `continue_on_error`: after a stage that failed the next one is begun. `copy_to`: where a further copy of run.json
+    goes. `secrets` are texts of the recipe that must never be written anywhere.
+    """
+
+    stages: tuple[StageSpec, ...]
+    output_dir: str = "results"
+    overwrite: bool = False
+    quiet: bool = False
+    continue_on_error: bool = False
+    copy_to: str | None = None
+    recipe: RecipeText | None = None
+    overrides: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
