@@ -28,7 +28,7 @@ from fluxperf.model.result import (
     WorkerLoad,
     worst,
 )
-from fluxperf.model.run import RunResult
+from fluxperf.model.run import RunResult, StageResult, StageState
 from fluxperf.model.slo import Constraint, Slo
 from fluxperf.model.timeline import Timeline
 
@@ -56,6 +56,8 @@ __all__ = [
     "RoundSummary",
     "RunResult",
     "Slo",
+    "StageResult",
+    "StageState",
     "Stats",
     "Status",
     "Timeline",
