@@ -83,6 +83,8 @@ setup(
         "fluxperf.launch",
         "fluxperf.model",
         "fluxperf.plan",
+        "fluxperf.plan.recipe",
+        "fluxperf.processes",
         "fluxperf.report",
         "fluxperf.watch",
         "fluxperf_mock",

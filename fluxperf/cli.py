@@ -13,11 +13,15 @@ import signal
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fluxperf import __version__
 from fluxperf.errors import FluxPerfError, Interrupted, NotYetError, RunFailed, UsageError
 from fluxperf.usage import LATER_COMMANDS, LATER_OPTIONS, LISTS, OPTIONS, REPEATED, USAGE
+
+if TYPE_CHECKING:
+    from fluxperf.plan.campaign import Campaign
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,12 +83,31 @@ def _run(words: list[str]) -> int:
     values = parse(words)
     if values is None:
         return 0
+    recipe, resume, dry_run = (values.pop(name, None) for name in ("recipe", "resume", "dry_run"))
+    campaign = read_campaign(recipe, values)
+    from fluxperf import runner
+
+    return runner.show(campaign) if dry_run else runner.run(campaign, resume=bool(resume))
+
+
+def read_campaign(recipe: str | None, values: dict[str, Any]) -> Campaign:
+    """What the options ask for, with a recipe or without one. Raises UsageError."""
+    if recipe is not None:
+        from fluxperf.plan.recipe.load import RecipeSurroundings, load_recipe
+        from fluxperf_mock.settings import MockSettings, find_problem
+
+        names = frozenset(MockSettings.__dataclass_fields__)
+        later = frozenset(name.removeprefix("--").replace("-", "_") for name in LATER_OPTIONS)
+        surroundings = RecipeSurroundings(
+            environ=os.environ, mock_names=names, find_mock_problem=find_problem, later=later
+        )
+        return load_recipe(Path(recipe), values, surroundings)
+    from fluxperf.plan.campaign import campaign_of
     from fluxperf.plan.settings import read_settings
 
-    settings = read_settings(values)
-    from fluxperf.runner import run
-
-    return run(settings)
+    if values.pop("continue_on_error", None):
+        raise UsageError("--continue-on-error needs --recipe: without one there is one stage")
+    return campaign_of(read_settings(values))
 
 
 def parse(words: Sequence[str]) -> dict[str, Any] | None:

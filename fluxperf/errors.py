@@ -40,6 +40,14 @@ class ServerRefused(RunFailed):
     """The first answers all failed alike (401, 403, 404, 405, or not an event stream)."""
 
 
+class ServerDied(RunFailed):
+    """The server that we had started ended by itself, in start-up or later."""
+
+
+class HookFailed(RunFailed):
+    """A command of a hook could not be started, did not end in time, or ended with another status than 0."""
+
+
 class WorkerDied(RunFailed):
     """A worker process ended before its round did."""
 

@@ -1,10 +1,8 @@
-"""`Ledger`: the results of a run as they come in, on disk and on stdout at once. `Voice`: who is told what."""
+"""`Ledger`: the results of a stage as they come in, on disk and on stdout at once."""
 
 from __future__ import annotations
 
-import datetime
-import shutil
-import sys
+from collections.abc import Sequence
 
 from fluxperf.analysis.cache import settle_silence
 from fluxperf.analysis.dose import respond
@@ -12,15 +10,13 @@ from fluxperf.analysis.evaluation import evaluate
 from fluxperf.analysis.paired import compare, compare_pairs, pair
 from fluxperf.analysis.verdict import judge_run
 from fluxperf.errors import MeasurementInvalid, RunFailed
-from fluxperf.files import write_stream
 from fluxperf.model import CONTROL, Comparison, RoundResult, RunResult, Status, Verdict
 from fluxperf.model.dose import DoseResponse
 from fluxperf.model.evaluation import CacheEvaluation
-from fluxperf.output import OutputDirectory
-from fluxperf.plan.settings import Settings
-from fluxperf.provenance import Asked, describe_asked, describe_environment
+from fluxperf.output import OutputDirectory, write_copy
+from fluxperf.provenance import Asked, describe_asked, describe_recipe, describe_server, timestamp
 from fluxperf.report import render_answer, render_comparison, render_round, render_verdict
-from fluxperf.watch.progress import Progress, choose_progress
+from fluxperf.voice import Voice
 
 
 class Ledger:
@@ -30,7 +26,6 @@ class Ledger:
         self.output = output
         self.voice = voice
         self._asked = asked
-        self._started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         self._rounds: list[RoundResult] = []
         self._comparisons: list[Comparison] = []
         self._doses: list[tuple[RoundResult, DoseResponse]] = []
@@ -42,12 +37,34 @@ class Ledger:
         self._rounds.append(result)
         try:
             self.output.write_round(result)
-            if level:
-                self._compare(level, result)
-            self._evaluate([*level, result])
-            self.output.write_run(self._run(partial=True))
+            self._judge(level, result)
+            self.output.write_run(self.result(partial=True))
         finally:  # shown also if the disk is full
             self.voice.print(render_round(result, self.voice.columns) + "\n")
+
+    def restore(self, earlier: RunResult, kept: Sequence[RoundResult]) -> None:
+        """Takes over rounds of a run that was interrupted; of levels that it finished also what it found out.
+
+        Those that have their requests are of a level that it did not finish.
+        """
+        whole = {one.concurrency for one in kept if not one.requests}
+        self._comparisons = [one for one in earlier.comparisons if one.concurrency in whole]
+        self._evaluations = tuple(one for one in earlier.evaluations if one.concurrency in whole)
+        for result in kept:
+            level = [before for before in self._rounds if before.concurrency == result.concurrency]
+            self._rounds.append(result)
+            if result.requests:
+                self._judge(level, result)
+
+    @property
+    def rounds(self) -> Sequence[RoundResult]:
+        """Those so far."""
+        return self._rounds
+
+    def _judge(self, level: list[RoundResult], result: RoundResult) -> None:
+        if level:
+            self._compare(level, result)
+        self._evaluate([*level, result])
 
     def _compare(self, level: list[RoundResult], result: RoundResult) -> None:
         """With round 1 of the level; and all later rounds with fresh prompts, once there are some."""
@@ -75,8 +92,9 @@ class Ledger:
         If it was whole, raises RunFailed where nothing succeeded, and MeasurementInvalid where the
         verdict says so and --strict was given.
         """
-        run_result = self._run(partial=partial)
+        run_result = self.result(partial=partial)
         self.output.write_run(run_result)
+        write_copy(self._asked.spec.copy_to, run_result)
         renderers = (render_comparison, render_verdict, render_answer)
         texts = (render(run_result, self.voice.columns) for render in renderers)
         self.voice.print("\n\n".join(text for text in texts if text))
@@ -86,50 +104,26 @@ class Ledger:
         if not any(result.summary.successful_requests for result in self._rounds):
             raise RunFailed(f"not one request succeeded: {describe_failures(self._rounds)}")
         verdict = run_result.verdict
-        if self._asked.settings.strict and verdict is not None and verdict.status is Status.INVALID:
+        if self._asked.spec.settings.strict and verdict is not None and verdict.status is Status.INVALID:
             raise MeasurementInvalid(describe_invalid(verdict))
 
-    def _run(self, *, partial: bool) -> RunResult:
+    def result(self, *, partial: bool) -> RunResult:
+        """The run so far, as its files have it."""
         return RunResult(
-            started_at=self._started_at,
+            started_at=self._asked.origin.started_at,
+            ended_at=None if partial else timestamp(),
+            resumed_at=self._asked.origin.resumed_at,
             partial=partial,
-            environment=describe_environment(),
-            labels=dict(self._asked.settings.label),
+            environment=self._asked.origin.environment,
+            server=describe_server(self._asked),
+            recipe=describe_recipe(self._asked.origin.recipe),
+            labels=dict(self._asked.spec.settings.label),
             configuration=describe_asked(self._asked),
             rounds=tuple(self._rounds),
             comparisons=tuple(self._comparisons),
             evaluations=self._evaluations,
             verdict=judge_run(self._rounds, self._evaluations, partial=partial),
         )
-
-
-class Voice:
-    """stdout is the report, stderr the log and the progress; quiet, only errors are heard."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-
-    @property
-    def columns(self) -> int | None:
-        """The width of the terminal on stdout; None: it is none."""
-        return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-    def say(self, text: str) -> None:
-        """To stderr."""
-        if not self._quiet:
-            write_stream(sys.stderr, f"fluxperf: {text}\n")
-
-    def print(self, text: str) -> None:
-        """To stdout. A reader that has gone (as with `| head`) does not end the run."""
-        if self._quiet or not text:
-            return
-        error = write_stream(sys.stdout, text + "\n")
-        if error is not None and not isinstance(error, BrokenPipeError):
-            self.say(f"cannot write to stdout ({error.strerror}); the results are in the output directory")
-
-    def progress(self, settings: Settings) -> Progress:
-        """How progress is shown."""
-        return choose_progress(sys.stderr, silent=self._quiet or settings.no_progress)
 
 
 def describe_invalid(verdict: Verdict) -> str:

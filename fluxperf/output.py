@@ -10,14 +10,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fluxperf.errors import UsageError
+from fluxperf.errors import RunFailed, UsageError
 from fluxperf.files import write_whole
 from fluxperf.model import RoundResult, RunResult
 from fluxperf.report import REPORTERS, round_file_name, round_json
 
 SPOOL = ".spool"
 LOCK = "lock"
-RUN_FILES = ("run.json", "metrics_summary.csv", "concurrency_*_round_*.json", "requests_concurrency_*_round_*.jsonl")
+RUN_FILES = (
+    *("run.json", "metrics_summary.csv", "concurrency_*_round_*.json", "requests_concurrency_*_round_*.jsonl"),
+    *("server.log", "hooks.log"),
+)
 
 
 class OutputDirectory:
@@ -32,6 +35,17 @@ class OutputDirectory:
         """Marks the directory as in use for as long as this process, or a worker of it, lives."""
         self._lock = os.open(self.spool / LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def part(self, folder: str) -> OutputDirectory:
+        """The place of a stage in it; "" is the directory itself. Raises RunFailed."""
+        if not folder:
+            return self
+        part = OutputDirectory(self.path / folder)
+        try:
+            part.spool.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFailed(f"cannot make {part.path}: {error.strerror or error}; choose another directory") from error
+        return part
 
     def write_round(self, result: RoundResult) -> Path:
         """Writes the round's JSON file."""
@@ -48,9 +62,18 @@ class OutputDirectory:
         for name, render in REPORTERS.items():
             write_whole(self.path / name, render(run))
 
+    def forget_rows(self, concurrency: int) -> None:
+        """Removes what is spooled of a level that is finished."""
+        for path in self.spool.glob(f"concurrency_{concurrency}_round_*"):
+            path.unlink(missing_ok=True)
+
     def clean(self) -> None:
         """Removes the spool."""
         shutil.rmtree(self.spool, ignore_errors=True)
+        self.release()
+
+    def release(self) -> None:
+        """The directory is no longer in use; what is spooled stays, for whoever resumes the run."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -80,6 +103,31 @@ def claim(path: Path, *, overwrite: bool) -> tuple[OutputDirectory, str | None]:
             f"--output-dir {path} cannot be written to: {error.strerror or error}; choose another directory"
         ) from error
     return output, said
+
+
+def reclaim(path: Path) -> OutputDirectory:
+    """The directory of a run that was interrupted, with all that it left. Raises UsageError if it cannot be written."""
+    output = OutputDirectory(Path(os.path.realpath(path)))
+    try:
+        _check_writable(output.path)
+        _check_unused(output.path)
+        output.spool.mkdir(exist_ok=True)
+        output.hold()
+    except OSError as error:
+        raise UsageError(f"--output-dir {path} cannot be written to: {error.strerror or error}") from error
+    return output
+
+
+def write_copy(path: str | None, run: RunResult) -> None:
+    """A further copy of run.json, where one was asked for. Raises RunFailed."""
+    if path is None:
+        return
+    place = Path(path)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFailed(f"output: cannot make {place.parent}: {error.strerror or error}") from error
+    write_whole(place, REPORTERS["run.json"](run))
 
 
 def check_free(option: str, path: Path) -> None:
@@ -125,8 +173,20 @@ def _check_unused(path: Path) -> None:
 
 
 def _run_files(path: Path) -> list[Path]:
-    """What a run leaves in its directory, as far as it is there."""
-    return [file for pattern in (SPOOL, *RUN_FILES) for file in path.glob(pattern)]
+    """What a run leaves in its directory, as far as it is there; of a recipe's also what is in its stages' folders."""
+    return [
+        file for place in (path, *_stage_folders(path)) for name in (SPOOL, *RUN_FILES) for file in place.glob(name)
+    ]
+
+
+def _stage_folders(path: Path) -> list[Path]:
+    """Where the stages of the recipe that was run there have their files, as its run.json says."""
+    try:
+        stages = json.loads((path / "run.json").read_text(encoding="utf-8"))["stages"]
+        folders = [(path / str(stage["folder"])).resolve() for stage in stages]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [folder for folder in folders if folder != path and folder.is_relative_to(path)]
 
 
 def _move_away(path: Path) -> str:
@@ -136,7 +196,9 @@ def _move_away(path: Path) -> str:
         if Path.cwd().is_relative_to(path):
             target.mkdir()
             for file in _run_files(path):
-                file.rename(target / file.name)
+                place = target / file.relative_to(path)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                file.rename(place)
         else:
             path.rename(target)
     except OSError as error:
@@ -184,6 +246,11 @@ class RoundFiles:
     def transcripts(self, worker: int) -> Path:
         """The spool of kept requests of one worker."""
         return self.folder / f"{self.name}.worker_{worker}.transcripts"
+
+    def clear(self) -> None:
+        """Removes what a run that was interrupted in the round has left."""
+        for path in (*self.all_rows(), *self.all_transcripts()):
+            path.unlink()
 
     def all_rows(self) -> Sequence[Path]:
         """The spools of rows that there are."""

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fluxperf.engine.preparation import Preparation
+from fluxperf.masking import mask_env
 from fluxperf.model import CONTROL, Slo
+from fluxperf.plan.campaign import StageSpec
 from fluxperf.plan.planner import PLAIN, LevelPlan, RoundPlan
 from fluxperf.plan.settings import Settings
+from fluxperf.sent import Audience
 from fluxperf.site import Site
 from fluxperf.tally import Tally
 
@@ -17,13 +20,23 @@ from fluxperf.tally import Tally
 class StagePlan:
     """What a stage needs besides its team: what was asked, where it goes, and the prepared requests."""
 
-    settings: Settings
+    spec: StageSpec
     site: Site
     slo: Slo | None
     dataset_sha256: str
+    dataset_size: int
     workers: int
     kernel_stamps: bool
     preparation: Preparation
+
+    @property
+    def settings(self) -> Settings:
+        """What the stage was asked for."""
+        return self.spec.settings
+
+    def audience(self, life: int) -> Audience:
+        """Whom the stage's prompts go to; `life` counts how often we have started the server."""
+        return Audience(self.site.url, life, self.dataset_sha256)
 
     def count_workers(self, level: LevelPlan, plan: RoundPlan) -> int:
         """How many take part in the round."""
@@ -39,6 +52,7 @@ def configuration(stage: StagePlan, level: LevelPlan, plan: RoundPlan, tally: Ta
     """How the round was set up, as its file has it."""
     settings, site = stage.settings, stage.site
     return {
+        **({} if stage.spec.title is None else {"stage": stage.spec.title, "env": mask_env(stage.spec.env)}),
         "endpoint": site.shown_url,
         "address": str(site.found.route.address),
         "model": site.model,

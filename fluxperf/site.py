@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,7 +15,6 @@ from fluxperf.fetch import Access
 from fluxperf.masking import mask_url, secrets_in_header, secrets_in_json, secrets_in_url
 from fluxperf.plan.readers import Fault, check_header_value
 from fluxperf.plan.settings import Settings
-from fluxperf.watch.mock import mock_server
 
 DEFAULT_MODEL = "gpt-3.5-turbo"
 NONE_LISTED = "default: the server lists none"
@@ -61,22 +59,9 @@ class Site:
         return mask_url(self.url)
 
 
-@contextmanager
-def find_site(settings: Settings, say: Say) -> Iterator[Site]:
-    """The site, for as long as the block lasts: a mock server is started and ended with it.
-
-    Raises UsageError (no such key variable, several models) and ServerUnreachable.
-    """
-    key = find_key(settings)
-    make_context(read_trust(settings), settings.http)  # files that will not do are told before anything is started
-    hidden = [name for name in (settings.api_key_env, *KEY_VARIABLES) if name]
-    if not settings.mock_server:
-        yield _look_at(settings.endpoint or "", key, settings, say)
-        return
-    with mock_server(settings.mock_host, settings.mock_port, hidden) as endpoint:
-        if settings.endpoint is not None:
-            say(f"testing the built-in mock server at {endpoint}, not {mask_url(settings.endpoint)}")
-        yield _look_at(endpoint, key, settings, say)
+def hidden_variables(settings: Settings) -> tuple[str, ...]:
+    """The environment variables that hold keys: no server and no hook is shown them."""
+    return tuple(name for name in (settings.api_key_env, *KEY_VARIABLES) if name)
 
 
 def find_key(settings: Settings) -> str | None:
@@ -113,7 +98,9 @@ def make_headers(settings: Settings, key: str | None) -> dict[str, str]:
     return headers
 
 
-def _look_at(endpoint: str, key: str | None, settings: Settings, say: Say) -> Site:
+def find_site(endpoint: str, settings: Settings, say: Say) -> Site:
+    """The server at the URL `endpoint`. Raises ServerUnreachable, and UsageError (no such key variable, several models)."""
+    key = find_key(settings)
     ignored = [name for name in PROXY_VARIABLES if os.environ.get(name) or os.environ.get(name.upper())]
     if ignored:
         say(f"proxy variables are ignored: {', '.join(ignored)}")

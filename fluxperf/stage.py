@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import groupby
 from pathlib import Path
+from typing import TypeAlias
 
 from fluxperf.analysis.evidence import Evidence, History
 from fluxperf.analysis.merge import merge_tallies, summarise
@@ -18,15 +19,26 @@ from fluxperf.engine.bodies import Tickets
 from fluxperf.engine.exchange import make_template
 from fluxperf.engine.preparation import Preparation
 from fluxperf.engine.worker import Client, RoundOrder, Shared
-from fluxperf.errors import FluxPerfError, Interrupted, RunFailed, ServerRefused, UsageError, WorkerDied
+from fluxperf.errors import (
+    FluxPerfError,
+    Interrupted,
+    RunFailed,
+    ServerRefused,
+    ServerUnreachable,
+    UsageError,
+    WorkerDied,
+)
+from fluxperf.hosting import Host
 from fluxperf.launch.fork import Gathered, Team, Watch
 from fluxperf.launch.signals import Signals
 from fluxperf.mapped import in_order
-from fluxperf.model import CONTROL, CacheReset, Outcome, PromptBytes, Refusal, RoundResult, Timeline
+from fluxperf.model import CONTROL, CacheReset, Outcome, PromptBytes, Refusal, RoundName, RoundResult, Timeline
 from fluxperf.model.timeline import from_row, to_row
 from fluxperf.output import OutputDirectory, RoundFiles, fresh_log
 from fluxperf.particulars import StagePlan, configuration, notes
+from fluxperf.plan.campaign import StageSpec
 from fluxperf.plan.planner import LevelPlan, RoundPlan, deal_lanes
+from fluxperf.sent import SentPrompts
 from fluxperf.spool import Spooled, SpoolWriter
 from fluxperf.tally import Tally
 from fluxperf.units import s_to_ns
@@ -68,12 +80,19 @@ def make_client(plan: StagePlan, api: Api) -> Client:
     )
 
 
+RoundHooks: TypeAlias = Callable[[int, RoundName], None]
+"""What runs before a round; it is told its concurrency and its name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What happens beside a run: signals, and what is seen of the server besides its answers."""
 
     signals: Signals
     lookout: Lookout
+    host: Host
+    hooks: RoundHooks
+    sent: SentPrompts
 
 
 class Stage:
@@ -82,6 +101,7 @@ class Stage:
     def __init__(self, plan: StagePlan, output: OutputDirectory, around: Surroundings, shared: Shared) -> None:
         self._plan = plan
         self._output = output
+        self._around = around
         self._signals = around.signals
         self._lookout = around.lookout
         self._shared = shared
@@ -90,16 +110,18 @@ class Stage:
     def run_round(
         self, level: LevelPlan, plan: RoundPlan, team: Team, progress: Progress
     ) -> tuple[RoundResult, FluxPerfError | None]:
-        """Runs one round. Raises ServerUnreachable if it could not begin."""
+        """Runs one round. Raises a RunFailed if it could not begin."""
         files = RoundFiles(self._output.spool, f"concurrency_{level.concurrency}_round_{plan.round}")
+        files.clear()
         # What takes a while is done before there are reports to be held.
         remarks = tuple(notes(self._plan, level, plan))
         prompts = self._measure_texts(level, plan)
         orders = self._orders(level, plan, files)
         self._shared.tickets.lay_out(self._plan.preparation.tickets(plan.edition, plan.order))
         self._shared.board.clear()
-        history = self._history(level, plan)
-        progress.begin(f"Concurrency {level.concurrency}, round {plan.round}", len(plan.order))
+        fresh = self._make_ready(level, plan)
+        history = self._history(level, plan, fresh=fresh)
+        progress.begin(self._title(level, plan), len(plan.order))
         gathered = self._gather(orders, team, progress)
         tally = self._merge(gathered, files, orders)
         counters = self._lookout.end(tally.sums["usage_prompt_tokens"])
@@ -121,6 +143,19 @@ class Stage:
             self._output.write_lines(f"requests_{files.name}.jsonl", lines)
         return result, error
 
+    def _title(self, level: LevelPlan, plan: RoundPlan) -> str:
+        """The round's name in the progress."""
+        stage = self._plan.spec.title
+        text = f"Concurrency {level.concurrency}, round {plan.round}"
+        return text if stage is None else f"{stage}: {text[0].lower()}{text[1:]}"
+
+    def _make_ready(self, level: LevelPlan, plan: RoundPlan) -> bool:
+        """The server as the round wants it, and the hook before it. Returns whether the server began anew for it."""
+        with self._signals.attended():
+            fresh = self._around.host.renew(level_begins=plan.round == 1)
+            self._around.hooks(level.concurrency, plan.round)
+        return fresh
+
     def _measure_texts(self, level: LevelPlan, plan: RoundPlan) -> Sequence[PromptBytes] | None:
         """What the round's prompts have in common, where it counts: in a round that should find nothing else."""
         if plan.round not in (1, CONTROL) and not self._plan.settings.reset_cache_between_rounds:
@@ -129,14 +164,18 @@ class Stage:
 
     def _gather(self, orders: dict[int, RoundOrder], team: Team, progress: Progress) -> Gathered:
         """Has the workers run the round, and looks at the server meanwhile."""
+        host = self._around.host
         self._lookout.begin()
         watch = Watch(
             tick=lambda: progress.show(live_counts(self._shared.board)),
-            stop_asked=lambda: self._signals.received is not None or self._shared.board.stopped,
+            stop_asked=lambda: self._signals.received is not None or self._shared.board.stopped or host.is_dead(),
             wake_fd=self._signals.fd,
+            others=host.fds(),
         )
         try:
             return team.run_round(orders, watch)
+        except ServerUnreachable as error:
+            raise host.why_dead() or error from error
         except BaseException:
             self._lookout.give_up()
             raise
@@ -157,18 +196,30 @@ class Stage:
             streams_per_connection=self._plan.streams_per_connection or 1,
         )
 
-    def _history(self, level: LevelPlan, plan: RoundPlan) -> History:
-        """What the round's prompts have been through; empties the cache first, if that was asked for here."""
+    def _history(self, level: LevelPlan, plan: RoundPlan, *, fresh: bool) -> History:
+        """What the round's prompts have been through; empties the cache first, if that was asked for here.
+
+        `fresh`: the server began anew for this round.
+        """
         reset = self._reset(plan)
-        emptied = reset is not None and reset.accepted
+        emptied = fresh or (reset is not None and reset.accepted)
         new = self._plan.settings.salt or plan.round == CONTROL
         return History(
             round=plan.round,
             new=new if plan.round in (1, CONTROL) else False,
             repeats=plan.round not in (1, CONTROL) and not emptied,
-            sent_before_at=None if new or emptied or plan.round != 1 else level.sent_before_at,
+            sent_before=None if new else self._sent_before(level, plan, emptied=emptied),
             reset=reset,
         )
+
+    def _sent_before(self, level: LevelPlan, plan: RoundPlan, *, emptied: bool) -> str | None:
+        """Where this server was sent any of the level's prompts before round 1 of it; they are noted as sent."""
+        sent, audience = self._around.sent, self._plan.audience(self._around.host.life)
+        if emptied:
+            sent.forget(audience.url)
+        found = sent.find(audience, level.sample) if plan.round == 1 else None
+        sent.add(audience, level.sample, self._plan.dataset_size, describe_place(self._plan.spec, level.concurrency))
+        return found
 
     def _reset(self, plan: RoundPlan) -> CacheReset | None:
         settings = self._plan.settings
@@ -225,6 +276,8 @@ class Stage:
     def _error(self, gathered: Gathered, tally: Tally) -> FluxPerfError | None:
         if self._signals.received is not None:
             return Interrupted(self._signals.received)
+        if (death := self._around.host.why_dead()) is not None:
+            return death
         if gathered.deaths:
             return WorkerDied("; ".join(map(str, gathered.deaths)))
         if self._shared.board.stopped:
@@ -240,7 +293,7 @@ class Stage:
         if window[0] is not None and window[1] is not None:
             summary = replace(summary, prometheus=self._lookout.figures(window[0], window[1]))
         return RoundResult(
-            stage=None,
+            stage=self._plan.spec.title,
             concurrency=level.concurrency,
             round=plan.round,
             configuration=configuration(self._plan, level, plan, tally),
@@ -251,6 +304,11 @@ class Stage:
             notes=remarks,
             partial=evidence.stopped,
         )
+
+
+def describe_place(spec: StageSpec, concurrency: int) -> str:
+    """Where prompts were sent, as the end of a sentence."""
+    return f"at concurrency {concurrency}" + ("" if spec.title is None else f" of stage {spec.title}")
 
 
 def live_counts(board: Board) -> LiveCounts:

@@ -17,6 +17,13 @@ every answer, and compares the rounds prompt by prompt. `mock` is a mock LLM ser
 `calibrate` finds out how much load a worker can measure on this machine (fluxperf calibrate --help).
 A list takes spaces: --concurrency 5 10 20.
 
+A campaign:
+  --recipe FILE              Stages, environments and the server under test, in YAML (docs/RECIPE_GUIDE.md); options
+                             given beside it override it
+  --dry-run                  Show what would be run, and start nothing
+  --resume                   Go on with the run in --output-dir that was interrupted
+  --continue-on-error        After a stage that failed go on with the next; exit code 3 at the end
+
 What to send, and where:
   --dataset FILE             Prompts: JSONL, a JSON array, or {"data": [...]}
   --endpoint URL             Full URL of chat completions, e.g. http://localhost:8000/v1/chat/completions
@@ -112,7 +119,7 @@ LATER_OPTIONS = frozenset(
         ),
         ("launcher", "nodes", "ray-address", "rows", "trace", "warmup", "workers-per-node"),
         ("as", "baseline", "fail-on", "github", "judge", "junit", "markdown", "repeat"),
-        ("dry-run", "max-context-tokens", "own-history", "recipe", "resume", "tokenizer"),
+        ("max-context-tokens", "own-history", "tokenizer"),
     )
     for name in group
 )

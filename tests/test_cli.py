@@ -13,8 +13,8 @@ import pytest
 import fluxperf
 from fluxperf.cli import main, parse, secrets_in
 from fluxperf.errors import NotYetError, UsageError
+from fluxperf.plan.campaign import Campaign, option_name, read_settings
 from fluxperf.plan.readers import READERS
-from fluxperf.plan.settings import Settings, option_name, read_settings
 from fluxperf.usage import LATER_COMMANDS, LATER_OPTIONS, LISTS, OPTIONS, REPEATED, USAGE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -273,7 +273,7 @@ def no_proc(_secrets: list[str]) -> None:
 def test_an_internal_error_is_one_line_and_its_traceback_in_a_file(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    def run(_settings: Settings) -> int:
+    def run(_campaign: Campaign, *, resume: bool) -> int:
         raise ValueError("boom")
 
     monkeypatch.setattr("fluxperf.runner.run", run)
@@ -290,7 +290,7 @@ def test_an_internal_error_is_one_line_and_its_traceback_in_a_file(
 def test_interrupted_before_anything_ends_with_130(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run(_settings: Settings) -> int:
+    def run(_campaign: Campaign, *, resume: bool) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("fluxperf.runner.run", run)

@@ -12,14 +12,16 @@ import pytest
 from fluxperf.analysis.evidence import Evidence
 from fluxperf.analysis.merge import summarise
 from fluxperf.errors import MeasurementInvalid, RunFailed
-from fluxperf.ledger import Ledger, Voice
+from fluxperf.ledger import Ledger
 from fluxperf.model import CONTROL, Audit, Histogram, RoundResult, Timeline
 from fluxperf.output import claim
+from fluxperf.plan.campaign import StageSpec
 from fluxperf.plan.settings import Settings
 from fluxperf.plan.workload import Dataset
-from fluxperf.provenance import Asked
+from fluxperf.provenance import Asked, Origin
 from fluxperf.site import Site
 from fluxperf.tally import Tally
+from fluxperf.voice import Voice
 from tests.analysis.levels import a_reset, prompts
 from tests.analysis.levels import measured as a_round
 
@@ -41,10 +43,12 @@ def open_ledger(tmp_path: Path) -> Iterator[OpenLedger]:
     output, _ = claim(tmp_path / "out", overwrite=False)
 
     def make(*, strict: bool) -> Ledger:
-        settings = Settings(dataset="d.jsonl", endpoint="http://localhost/", strict=strict)
+        spec = StageSpec(settings=Settings(dataset="d.jsonl", endpoint="http://localhost/", strict=strict))
         facts = Dummy(shown_url="u", model="m", model_from="--model", sha256="")
         facts.found = SimpleNamespace(route=SimpleNamespace(address="a"))
-        asked = Asked(settings, cast(Site, facts), cast(Dataset, facts))
+        facts.path = tmp_path / "d.jsonl"
+        site, dataset = cast(Site, facts), cast(Dataset, facts)
+        asked = Asked(spec=spec, site=site, dataset=dataset, origin=Origin(started_at="t"))
         return Ledger(asked, output, Voice(quiet=False))
 
     yield make

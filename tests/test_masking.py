@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxperf.masking import MASK, looks_secret, mask_fields, mask_json, mask_url, scrub, secrets_in_json
+from fluxperf.masking import (
+    MASK,
+    looks_secret,
+    mask_command,
+    mask_env,
+    mask_fields,
+    mask_json,
+    mask_url,
+    scrub,
+    secrets_in_command,
+    secrets_in_env,
+    secrets_in_json,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "sk-very+secret/täg"
+URL_KEY = "sk-plain-123"
 
 
 @pytest.mark.parametrize(
@@ -117,3 +131,87 @@ def test_a_forked_child_shows_no_key_either() -> None:
         "if os.fork(): os._exit(os.waitstatus_to_exitcode(os.wait()[1]))"
     )
     assert command_line_after(code, KEY) == [hidden(KEY)]
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["vllm", "serve", "--port", "8000"], "vllm serve --port 8000"),
+        (["vllm", "--api-key", KEY], f"vllm --api-key {MASK}"),
+        (["vllm", f"--api-key={KEY}", "a b"], f"vllm --api-key={MASK} 'a b'"),
+        (["vllm", "--hf-token", KEY, "--port", "1"], f"vllm --hf-token {MASK} --port 1"),
+        (["vllm", "--enable-auth", "--port", "8000"], "vllm --enable-auth --port 8000"),
+        (["x", "--max-num-batched-tokens", "8192"], "x --max-num-batched-tokens 8192"),
+        (["x", "--api-key-env", "NAME", "--ssl-keyfile=k.pem"], "x --api-key-env NAME --ssl-keyfile=k.pem"),
+        (["env", f"HF_TOKEN={KEY}", "A=1", "vllm"], f"env HF_TOKEN={MASK} A=1 vllm"),
+        (["env", "TOKENIZERS_PARALLELISM=false"], "env TOKENIZERS_PARALLELISM=false"),
+        (["curl", "-H", f"Authorization: Bearer {KEY}"], f"curl -H 'Authorization: {MASK}'"),
+        (["curl", f"--header=X-API-Key:{KEY}"], f"curl '--header=X-API-Key: {MASK}'"),
+        (["curl", "-u", f"me:{KEY}", "--user", "1000:1000"], f"curl -u me:{MASK} --user 1000:1000"),
+        (["curl", f"http://me:{URL_KEY}@host/v1"], "curl http://host/v1"),
+        (["x", f"--url=http://host/v1?token={URL_KEY}"], f"x '--url=http://host/v1?token={MASK}'"),
+        (["x", "http://[broken"], "x 'http://[broken'"),
+        (["x", "--body", f'{{"api_key": "{KEY}", "n": 1}}'], f'x --body \'{{"api_key": "{MASK}", "n": 1}}\''),
+        (["x", "{not json", "[[1]]"], "x '{not json' '[[1]]'"),
+        (["bash", "-c", "cd /m && vllm serve"], "bash -c 'cd /m && vllm serve'"),
+        (["bash", "-lc", f'HF_TOKEN="{KEY}" vllm;'], f"bash -lc 'HF_TOKEN={MASK} vllm;'"),
+        (["/bin/sh", "-c", f"a --api-key {KEY}; b --port 1"], f"/bin/sh -c 'a --api-key {MASK}; b --port 1'"),
+        (["sh", "-c", f"a --api-key \\\n {KEY} \\\n --x"], f"sh -c 'a --api-key \\\n {MASK} \\\n --x'"),
+        (["sh", "-c", f'curl -H "Authorization: Bearer {KEY}"'], f"sh -c 'curl -H \"Authorization: {MASK}\"'"),
+        (["sh", "-c", 'a --api-key "$HF_TOKEN" KEY=${OTHER}'], "sh -c 'a --api-key \"$HF_TOKEN\" KEY=${OTHER}'"),
+        (["sh", "-c", "a --enable-auth; b"], "sh -c 'a --enable-auth; b'"),
+        (["sh", "-c", f'HF_TOKEN="{KEY}'], f"sh -c HF_TOKEN={MASK}"),
+        (["docker", "exec", "c", "bash", "-c", f"KEY={KEY}"], f"docker exec c bash -c KEY={MASK}"),
+        (["python", "-c", "key = 1"], "python -c 'key = 1'"),
+    ],
+)
+def test_a_command_is_shown_without_its_secrets(words: list[str], shown: str) -> None:
+    assert mask_command(words) == shown
+    found = secrets_in_command(words)
+    held = [key for key in (KEY, URL_KEY) if key in " ".join(words)]
+    assert bool(found) == bool(held)
+    assert all(key in found for key in held)
+
+
+def test_a_line_within_a_line_is_masked_too() -> None:
+    words = ["sh", "-c", f"nohup bash -c 'HF_TOKEN={KEY} vllm serve' & x"]
+    assert KEY not in mask_command(words)
+    assert secrets_in_command(words) == [KEY]
+
+
+@given(st.lists(st.text("ab -=:'\"$\\;{}\n|&(`/@", max_size=12), max_size=4))
+def test_any_command_can_be_shown(words: list[str]) -> None:
+    assert shlex.split(mask_command(words)) == words
+    mask_command(["bash", "-c", *words])
+
+
+@given(st.text('bcd:/@;="\\$( ', min_size=1, max_size=8))
+def test_no_quoting_lets_a_secret_through(middle: str) -> None:
+    secret = f"SECRET{middle}SECRET"
+    line = f"a --api-key {shlex.quote(secret)} && HF_TOKEN={shlex.quote(secret)} b"
+    assert "SECRET" not in mask_command(["bash", "-c", line])
+    assert secrets_in_command(["bash", "-c", line]) == [secret, secret]
+
+
+def test_variables_are_shown_without_their_secrets() -> None:
+    env = {
+        "HF_TOKEN": KEY,
+        "GONE": None,
+        "MY_KEY": "",
+        "CACHE": "1 'x",
+        "PROXY": f"http://me:{URL_KEY}@host/",
+        "ARGS": f"--port 1 --api-key {KEY}",
+    }
+    assert mask_env(env) == {
+        "HF_TOKEN": MASK,
+        "GONE": None,
+        "MY_KEY": "",
+        "CACHE": "1 'x",
+        "PROXY": "http://host/",
+        "ARGS": f"--port 1 --api-key {MASK}",
+    }
+    assert {KEY, URL_KEY} <= set(secrets_in_env(env))
+    assert mask_env({"FLUXPERF_MOCK_PREFILL_TOKENS_PER_S": "9", "FLUXPERF_MOCK_TOKENS": "3"}) == {
+        "FLUXPERF_MOCK_PREFILL_TOKENS_PER_S": "9",
+        "FLUXPERF_MOCK_TOKENS": "3",
+    }

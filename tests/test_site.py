@@ -144,8 +144,7 @@ def server() -> Iterator[Server]:
 
 
 def look(endpoint: str, say: Callable[[str], None] = lambda _: None, **changes: Any) -> Site:
-    with find_site(asked(endpoint=endpoint, **changes), say) as site:
-        return site
+    return find_site(endpoint, asked(endpoint=endpoint, **changes), say)
 
 
 def test_the_one_model_that_is_listed_is_used(server: Server) -> None:

@@ -101,8 +101,8 @@ def judge_cold(history: History, figures: CacheFigures) -> tuple[bool | None, st
     if history.repeats:
         return None, None
     found = figures.found_rate
-    if history.sent_before_at is not None:
-        return False, f"sent before at concurrency {history.sent_before_at}"
+    if history.sent_before is not None:
+        return False, f"sent before {history.sent_before}"
     if found is None:
         if history.new:
             return True, None

@@ -31,14 +31,14 @@ class History:
     """What a round's prompts had been through when it began.
 
     `new`: they cannot have been sent before, since they begin with a salt or are fresh. `repeats`: all of them were
-    sent before, and nothing has emptied the cache since. `sent_before_at`: the concurrency of an earlier level that
-    sent some of them. `reset`: the call that was to empty the cache just before the round.
+    sent before, and nothing has emptied the cache since. `sent_before`: where some of them were sent before, as in
+    "sent before at concurrency 5". `reset`: the call that was to empty the cache just before the round.
     """
 
     round: RoundName = 1
     new: bool = False
     repeats: bool = False
-    sent_before_at: int | None = None
+    sent_before: str | None = None
     reset: CacheReset | None = None
 
 

@@ -65,11 +65,16 @@ class Gathered:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What the parent does while a round runs: `tick` now and then; `stop_asked` then, and when `wake_fd` stirs."""
+    """What the parent does while a round runs: `tick` now and then; `stop_asked` then, and when `wake_fd` stirs.
+
+    That is emptied. Of `others` each is listened to until it stirs for the first time; what it has to say is for
+    somebody else to read.
+    """
 
     tick: Callable[[], None]
     stop_asked: Callable[[], bool]
     wake_fd: int
+    others: tuple[int, ...] = ()
 
 
 class _Member:
@@ -173,7 +178,8 @@ class _Round:
             for member in self.members:
                 selector.register(member.pipe, selectors.EVENT_READ, member)
                 selector.register(member.pidfd, selectors.EVENT_READ, member)
-            selector.register(self._watch.wake_fd, selectors.EVENT_READ, None)
+            for fd in (self._watch.wake_fd, *self._watch.others):
+                selector.register(fd, selectors.EVENT_READ, None)
             next_tick_ns = now_ns()
             while self._waiting:
                 for key, _ in selector.select(max(ns_to_s(next_tick_ns - now_ns()), 0)):
@@ -205,7 +211,9 @@ class _Round:
 
     def _handle(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
         member: _Member | None = key.data
-        if member is None:
+        if member is None and key.fd != self._watch.wake_fd:
+            selector.unregister(key.fd)
+        elif member is None:
             with suppress(BlockingIOError):
                 os.read(self._watch.wake_fd, 4096)
         elif key.fileobj is member.pipe:

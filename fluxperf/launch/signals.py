@@ -47,6 +47,16 @@ class Signals:
         finally:
             self._deferred -= 1
 
+    @contextmanager
+    def attended(self) -> Iterator[None]:
+        """Within the block, though inside of `deferred`, a signal raises at once: for waits that may be long."""
+        self.check()
+        outer, self._deferred = self._deferred, 0
+        try:
+            yield
+        finally:
+            self._deferred = outer
+
     def check(self) -> None:
         """Raises Interrupted if a signal has come."""
         if self.received is not None:

@@ -94,6 +94,11 @@ class StageSpec:
         """How the stage is called in reports: its suite, if it is in one, and its name."""
         return self.name if self.suite is None else f"{self.suite}/{self.name}"
 
+    @property
+    def has_own_processes(self) -> bool:
+        """Whether something is started for the stage besides its workers."""
+        return self.server is not None or self.mock is not None or self.hooks != Hooks()
+
 
 @dataclass(frozen=True, slots=True)
 class RecipeText:
@@ -122,3 +127,14 @@ class Campaign:
     overrides: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+def campaign_of(settings: Settings) -> Campaign:
+    """The campaign of a run without a recipe: one stage without a name, in the output directory itself."""
+    mock = {"host": settings.mock_host, "port": settings.mock_port} if settings.mock_server else None
+    return Campaign(
+        stages=(StageSpec(settings=settings, mock=mock),),
+        output_dir=settings.output_dir,
+        overwrite=settings.overwrite,
+        quiet=settings.quiet,
+    )

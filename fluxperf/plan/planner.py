@@ -54,14 +54,12 @@ class LevelPlan:
     """One level: its sample (dataset indices, in the order of round 1) and its rounds, which all send that sample.
 
     `asked` is how many were asked for (None: all); the sample is smaller where the dataset is.
-    `sent_before_at` is the concurrency of the first earlier level that sends one of these prompts;
-    None: they are all new to the server, as far as this run goes. Rounds may share an order: change none.
+    Rounds may share an order: change none.
     """
 
     concurrency: int
     asked: int | None
     sample: Sequence[int]
-    sent_before_at: int | None
     rounds: tuple[RoundPlan, ...]
 
 
@@ -82,17 +80,15 @@ def plan_levels(request: PlanRequest) -> tuple[LevelPlan, ...]:
     level. With `same_samples` each level takes from the beginning. Raises UsageError for what
     cannot be planned: no level, a level given twice, counts that do not pair up or are below 1.
     """
-    levels = _pair(request)
-    # For each entry the concurrency of the first level that sends it; 0: none has.
-    senders = mapped(repeat(0, request.dataset_size))
+    levels = pair_levels(request.concurrency, request.num_samples)
+    if request.rounds < 1:
+        raise UsageError(f"the rounds must be at least 1, but are {request.rounds}")
+    if request.dataset_size < 1:
+        raise UsageError("the dataset has no entries, so there is nothing to send")
     plans = []
     for (concurrency, asked), sample in zip(levels, _deal(request, levels), strict=True):
-        found = {senders[index] for index in sample}
-        sent_before_at = next((earlier for earlier, _ in levels if earlier in found), None)
-        for index in sample:
-            senders[index] = senders[index] or concurrency
         rounds = tuple(_plan_rounds(sample, concurrency, request))
-        plans.append(LevelPlan(concurrency, asked, sample, sent_before_at, rounds))
+        plans.append(LevelPlan(concurrency, asked, sample, rounds))
     return tuple(plans)
 
 
@@ -112,9 +108,9 @@ def deal_lanes(concurrency: int, workers: int) -> tuple[WorkerPlan, ...]:
     return tuple(WorkerPlan(worker, workers, share + (worker < rest)) for worker in range(workers))
 
 
-def _pair(request: PlanRequest) -> list[tuple[int, int | None]]:
-    """Each level's concurrency with its number of samples."""
-    levels, counts = request.concurrency, request.num_samples or (None,)
+def pair_levels(levels: Sequence[int], counts: Sequence[int | None]) -> list[tuple[int, int | None]]:
+    """Each level's concurrency with its number of samples, None for all. Raises UsageError if they do not pair up."""
+    counts = tuple(counts) or (None,)
     if not levels:
         raise UsageError("no concurrency given; give at least one level, such as --concurrency 10")
     for level in levels:
@@ -132,10 +128,6 @@ def _pair(request: PlanRequest) -> list[tuple[int, int | None]]:
             f"{len(counts)} numbers of samples ({_listed(counts)}) for {len(levels)} levels of concurrency "
             f"({_listed(levels)}); give one for all, or one for each"
         )
-    if request.rounds < 1:
-        raise UsageError(f"the rounds must be at least 1, but are {request.rounds}")
-    if request.dataset_size < 1:
-        raise UsageError("the dataset has no entries, so there is nothing to send")
     return list(zip(levels, counts, strict=True))
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
-from fluxperf.errors import NotYetError
 from fluxperf.plan.forms import Mode
 from fluxperf.plan.planner import Order
 
@@ -19,20 +18,25 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
 
 class Fault(ValueError):
-    """What is wrong with one value: a sentence that goes on after the option's name."""
+    """What is wrong with one value: a sentence that goes on after the setting's name."""
+
+
+class Later(Fault):
+    """Nothing is wrong with the value, but what it asks for is not yet built."""
 
 
 Read = Callable[[Any], Any]
 
 
-def _text(raw: Any) -> str:
+def read_text(raw: Any) -> str:
+    """A text that is more than white space; raises Fault."""
     if not isinstance(raw, str) or not raw.strip():
         raise Fault(f"must be a text that is not empty, not {raw!r}")
     return raw
 
 
 def _sent_text(raw: Any) -> str:
-    text = _text(raw)
+    text = read_text(raw)
     if not text.isprintable():  # an argument that is not UTF-8 holds surrogates, which no body can carry
         raise Fault(f"holds characters that cannot be sent: {text!r}")
     return text
@@ -44,7 +48,9 @@ def _flag(raw: Any) -> bool:
     return raw
 
 
-def _integer(least: int, most: int = 2**53) -> Read:
+def integer_reader(least: int, most: int = 2**53) -> Read:
+    """Reads whole numbers within the inclusive bounds."""
+
     def read(raw: Any) -> int:
         text = str(raw).strip()
         if isinstance(raw, bool) or not re.fullmatch(r"[+-]?\d{1,18}", text):
@@ -57,7 +63,9 @@ def _integer(least: int, most: int = 2**53) -> Read:
     return read
 
 
-def _number(least: float, most: float = math.inf, *, above: bool = False) -> Read:
+def number_reader(least: float, most: float = math.inf, *, above: bool = False) -> Read:
+    """Reads finite numbers within the bounds, which are inclusive; `above`: but for the lower one."""
+
     def read(raw: Any) -> float:
         try:
             number = math.nan if isinstance(raw, bool) else float(raw)
@@ -82,7 +90,9 @@ def _many(read: Read) -> Read:
     return read_all
 
 
-def _choice(*names: str) -> Read:
+def choice_reader(*names: str) -> Read:
+    """Reads one of these words."""
+
     def read(raw: Any) -> str:
         if raw not in names:
             raise Fault(f"is one of {', '.join(names)}, not {raw!r}")
@@ -128,7 +138,7 @@ def check_header_value(what: str, text: str) -> None:
 
 
 def _key(raw: Any) -> str:
-    key = _text(str(raw)).strip()
+    key = read_text(str(raw)).strip()
     check_header_value("the key", key)
     return key
 
@@ -140,9 +150,11 @@ def _label(raw: Any) -> tuple[str, str]:
     return name.strip(), text
 
 
-def _url(example: str) -> Read:
+def url_reader(example: str) -> Read:
+    """Reads http and https URLs that look like `example`."""
+
     def read(raw: Any) -> str:
-        url = _text(raw).strip()
+        url = read_text(raw).strip()
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -159,76 +171,80 @@ def _url(example: str) -> Read:
 
 def _endpoint(raw: Any) -> str:
     example = "http://localhost:8000/v1/chat/completions"
-    url: str = _url(example)(raw)
+    url: str = url_reader(example)(raw)
     path = urlsplit(url).path.rstrip("/")
     if path.endswith("/completions") and not path.endswith("/chat/completions"):
-        raise NotYetError(f"the completions API is not yet built: use the chat completions URL, such as {example}")
+        raise Later(f"cannot be used: the completions API is not yet built: use that of chat, such as {example}")
     return url
 
 
 def _mode(raw: Any) -> str:
-    mode: str = _choice(*MODES)(raw)
+    mode: str = choice_reader(*MODES)(raw)
     if mode == "multi_turn":
-        raise NotYetError("--mode multi_turn is not yet built: dual_round sends the first question of each session")
+        raise Later("multi_turn is not yet built: dual_round sends the first question of each session")
     return mode
 
 
 def _http(raw: Any) -> str:
     """YAML gives a number for 1.1."""
-    version: str = _choice("auto", "1.1", "2")(str(raw))
+    version: str = choice_reader("auto", "1.1", "2")(str(raw))
     return version
 
 
 READERS: dict[str, Read] = {
-    "dataset": _text,
+    "dataset": read_text,
     "endpoint": _endpoint,
     "model": _sent_text,
     "api_key": _key,
-    "api_key_env": _text,
-    "num_samples": _many(_integer(1)),
-    "concurrency": _many(_integer(1, 100_000)),
+    "api_key_env": read_text,
+    "num_samples": _many(integer_reader(1)),
+    "concurrency": _many(integer_reader(1, 100_000)),
     "same_samples": _flag,
     "mode": _mode,
-    "rounds": _integer(1, 1000),
+    "rounds": integer_reader(1, 1000),
     "no_shuffle_round2": _flag,
-    "round2_order": _choice(*get_args(Order)),
+    "round2_order": choice_reader(*get_args(Order)),
     "control_round": _flag,
     "salt": _flag,
-    "seed": _integer(-(2**53)),
-    "max_output_tokens": _integer(1),
-    "min_output_tokens": _integer(1),
-    "temperature": _number(0),
-    "top_p": _number(0, 1, above=True),
+    "seed": integer_reader(-(2**53)),
+    "max_output_tokens": integer_reader(1),
+    "min_output_tokens": integer_reader(1),
+    "temperature": number_reader(0),
+    "top_p": number_reader(0, 1, above=True),
     "extra_body": _json_object,
     "header": _many(_header),
-    "max_input_length": _integer(1),
-    "timeout": _number(0, 86_400, above=True),
-    "workers": _integer(1, 1024),
+    "max_input_length": integer_reader(1),
+    "timeout": number_reader(0, 86_400, above=True),
+    "workers": integer_reader(1, 1024),
     "http": _http,
-    "streams_per_connection": _integer(1, 1000),
-    "ca_file": _text,
-    "client_cert": _text,
-    "client_key": _text,
+    "streams_per_connection": integer_reader(1, 1000),
+    "ca_file": read_text,
+    "client_cert": read_text,
+    "client_key": read_text,
     "insecure": _flag,
-    "timestamps": _choice("auto", "kernel", "user"),
-    "slo_file": _text,
-    "engine": _choice("auto", "vllm", "sglang", "llamacpp", "lmcache", "trtllm", "none"),
-    "reset_cache_url": _url("http://localhost:8000/reset_prefix_cache"),
+    "timestamps": choice_reader("auto", "kernel", "user"),
+    "slo_file": read_text,
+    "engine": choice_reader("auto", "vllm", "sglang", "llamacpp", "lmcache", "trtllm", "none"),
+    "reset_cache_url": url_reader("http://localhost:8000/reset_prefix_cache"),
     "reset_cache_between_rounds": _flag,
     "reset_cache_between_concurrency": _flag,
-    "prometheus_url": _url("http://localhost:9090"),
-    "prometheus_metrics": _many(_text),
+    "prometheus_url": url_reader("http://localhost:9090"),
+    "prometheus_metrics": _many(read_text),
     "mock_server": _flag,
-    "mock_host": _text,
-    "mock_port": _integer(0, 65_535),
-    "output_dir": _text,
+    "mock_host": read_text,
+    "mock_port": integer_reader(0, 65_535),
+    "output_dir": read_text,
     "overwrite": _flag,
     "save_requests": _flag,
     "debug": _flag,
     "debug_verbose": _flag,
-    "debug_log_dir": _text,
+    "debug_log_dir": read_text,
     "quiet": _flag,
     "no_progress": _flag,
     "strict": _flag,
     "label": _many(_label),
 }
+
+# Those that are either given or not, and those that are texts whatever they look like.
+FLAGS = frozenset(name for name, read in READERS.items() if read is _flag)
+TEXTS = frozenset(name for name, read in READERS.items() if read in (read_text, _sent_text, _key, _http))

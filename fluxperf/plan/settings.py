@@ -1,19 +1,19 @@
 """`Settings`: everything a run was asked for, checked. Options and recipes both end up here, under the same names.
 
 Values may be strings (from the command line) or of their own type (from YAML). All faults are found
-before the first is reported.
+before the first is reported. They are values, since only who asked knows where a setting was written, and how.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from fluxperf.errors import NotYetError, UsageError
 from fluxperf.plan.forms import Mode
 from fluxperf.plan.planner import Order
-from fluxperf.plan.readers import READERS, Fault
+from fluxperf.plan.readers import READERS, Fault, Later
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,53 +72,89 @@ class Settings:
     label: tuple[tuple[str, str], ...] = ()
 
 
+# How a setting is called where it was given: `--rounds` or `rounds`.
+Call: TypeAlias = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingFault:
+    """What is wrong with the setting `name`: a sentence that goes on after it. `others` are the settings it is said of.
+
+    `later`: it is right, but not yet built.
+    """
+
+    name: str
+    what: str
+    others: frozenset[str] = frozenset()
+    later: bool = False
+
+
 def read_settings(values: Mapping[str, Any]) -> Settings:
-    """Settings from raw values by name; None values count as not given. Raises UsageError that lists all faults."""
-    faults = []
-    found = {}
-    for name, raw in values.items():
-        if raw is None or raw is False or raw == []:
-            continue
-        try:
-            found[name] = READERS[name](raw)
-        except Fault as fault:
-            faults.append(f"{option_name(name)} {fault}")
-    faulty = {fault.partition(" ")[0] for fault in faults}
-    if "dataset" not in found and "--dataset" not in faulty:
-        faults.append("--dataset is missing: name the file that holds the prompts")
-    if "endpoint" not in found and "mock_server" not in found and "--endpoint" not in faulty:
-        faults.append("--endpoint is missing: give the full URL of chat completions, or --mock-server")
-    if found.pop("no_shuffle_round2", False) and found.setdefault("round2_order", "same") != "same":
-        faults.append(f"--no-shuffle-round2 contradicts --round2-order {found['round2_order']}: leave one out")
-    if not faults:
-        settings = Settings(**found)
-        faults = _check_together(settings)
-    if faults:
-        raise UsageError("\n".join(faults))
-    return settings
+    """Settings from the command line's values by name, None as well as an empty list for what is not given.
 
-
-def _check_together(settings: Settings) -> list[str]:
-    faults = []
-    if settings.extra_body.get("stream", True) is not True:
-        raise NotYetError('--extra-body cannot turn off "stream": requests that do not stream are not yet built')
-    if "messages" in settings.extra_body:
-        faults.append('--extra-body cannot replace "messages": they are what the dataset is for')
-    if settings.client_key is not None and settings.client_cert is None:
-        faults.append("--client-key needs --client-cert: the certificate that the key belongs to")
-    faults += [
-        f"{option_name(name)} needs --reset-cache-url: the call that empties the server's cache"
-        for name in ("reset_cache_between_rounds", "reset_cache_between_concurrency")
-        if getattr(settings, name) and settings.reset_cache_url is None
-    ]
-    if settings.prometheus_metrics and settings.prometheus_url is None:
-        faults.append("--prometheus-metrics needs --prometheus-url: a /metrics page, or a Prometheus server")
-    minimum = settings.min_output_tokens
-    if minimum is not None and minimum > settings.max_output_tokens:
-        faults.append(f"--min-output-tokens {minimum} is above --max-output-tokens {settings.max_output_tokens}")
-    return faults
+    Raises UsageError that lists all faults.
+    """
+    found = check_settings(values)
+    if isinstance(found, Settings):
+        return found
+    error = NotYetError if all(fault.later for fault in found) else UsageError
+    raise error("\n".join(f"{option_name(fault.name)} {fault.what}" for fault in found))
 
 
 def option_name(name: str) -> str:
     """How the setting is written on the command line."""
     return "--" + name.replace("_", "-")
+
+
+def check_settings(values: Mapping[str, Any], call: Call = option_name) -> Settings | list[SettingFault]:
+    """Settings from raw values by name, or all that is wrong with them; None and an empty list are not given.
+
+    In the words of a fault settings go by what `call` makes of their names.
+    """
+    faults = []
+    found: dict[str, Any] = {}
+    for name, raw in values.items():
+        if raw is None or raw == []:
+            continue
+        try:
+            found[name] = READERS[name](raw)
+        except Fault as fault:
+            faults.append(SettingFault(name, str(fault), later=isinstance(fault, Later)))
+    faulty = {fault.name for fault in faults}
+    faults += [fault for fault in _find_missing(found, call) if fault.name not in faulty]
+    if found.pop("no_shuffle_round2", False) and found.setdefault("round2_order", "same") != "same":
+        what = f"contradicts {call('round2_order')} {found['round2_order']}: leave one out"
+        faults.append(SettingFault("no_shuffle_round2", what))
+    settings = Settings(**{"dataset": "", **found})
+    faults += [fault for fault in _check_together(settings, call) if not faulty & {fault.name, *fault.others}]
+    return faults or settings
+
+
+def _find_missing(found: Mapping[str, Any], call: Call) -> Iterator[SettingFault]:
+    if "dataset" not in found:
+        yield SettingFault("dataset", "is missing: name the file that holds the prompts")
+    if "endpoint" not in found and not found.get("mock_server"):
+        what = f"is missing: give the full URL of chat completions, or {call('mock_server')}"
+        yield SettingFault("endpoint", what)
+
+
+def _check_together(settings: Settings, call: Call) -> Iterator[SettingFault]:
+    if settings.extra_body.get("stream", True) is not True:
+        what = 'cannot turn off "stream": requests that do not stream are not yet built'
+        yield SettingFault("extra_body", what, later=True)
+    if "messages" in settings.extra_body:
+        yield SettingFault("extra_body", 'cannot replace "messages": they are what the dataset is for')
+    if settings.client_key is not None and settings.client_cert is None:
+        what = f"needs {call('client_cert')}: the certificate that the key belongs to"
+        yield SettingFault("client_key", what, frozenset({"client_cert"}))
+    for name in ("reset_cache_between_rounds", "reset_cache_between_concurrency"):
+        if getattr(settings, name) and settings.reset_cache_url is None:
+            what = f"needs {call('reset_cache_url')}: the call that empties the server's cache"
+            yield SettingFault(name, what, frozenset({"reset_cache_url"}))
+    if settings.prometheus_metrics and settings.prometheus_url is None:
+        what = f"needs {call('prometheus_url')}: a /metrics page, or a Prometheus server"
+        yield SettingFault("prometheus_metrics", what, frozenset({"prometheus_url"}))
+    minimum = settings.min_output_tokens
+    if minimum is not None and minimum > settings.max_output_tokens:
+        what = f"{minimum} is above {call('max_output_tokens')} {settings.max_output_tokens}"
+        yield SettingFault("min_output_tokens", what, frozenset({"max_output_tokens"}))

@@ -11,6 +11,7 @@ from fluxperf.report.answer import render_answer
 from fluxperf.report.closing import render_comparison
 from fluxperf.report.csv import metrics_summary
 from fluxperf.report.json import round_file_name, round_json, run_json
+from fluxperf.report.stages import render_stages
 from fluxperf.report.table import render_round
 from fluxperf.report.verdict import render_verdict
 
@@ -25,6 +26,7 @@ __all__ = [
     "render_answer",
     "render_comparison",
     "render_round",
+    "render_stages",
     "render_verdict",
     "round_file_name",
     "round_json",

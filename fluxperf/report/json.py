@@ -8,13 +8,23 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import msgspec
 
 from fluxperf.metrics import METRICS, came_at_once, missed, value
-from fluxperf.model import Comparison, Goodput, Outcome, RoundResult, RoundSummary, RunResult, Timeline, Verdict
+from fluxperf.model import (
+    Comparison,
+    Goodput,
+    Outcome,
+    RoundResult,
+    RoundSummary,
+    RunResult,
+    StageResult,
+    Timeline,
+    Verdict,
+)
 from fluxperf.report.cache_json import cache_entry, evaluation_entry
 from fluxperf.report.text import cold_text
 from fluxperf.report.values import MS_DIGITS, S_DIGITS, encodable, rounded, spread
@@ -22,6 +32,11 @@ from fluxperf.units import ns_to_ms, ns_to_s
 
 ROUND_SCHEMA = "fluxperf.round/1"
 RUN_SCHEMA = "fluxperf.run/1"
+_NOT_ALWAYS = ("ended_at", "resumed_at", "server", "recipe")
+_RUN_KEYS = (
+    *("started_at", "ended_at", "resumed_at", "partial", "environment", "labels", "configuration"),
+    *("server", "recipe"),
+)
 
 
 def round_file_name(result: RoundResult) -> str:
@@ -40,12 +55,19 @@ def round_json(result: RoundResult) -> Iterator[str]:
 
 
 def run_json(run: RunResult) -> Iterator[str]:
-    """`run.json`, one line a round and a comparison."""
+    """`run.json`, one line a stage, a round and a comparison. What only some runs have is there only if it is known."""
     yield f'{{"schema": "{RUN_SCHEMA}",\n'
-    for key in ("started_at", "partial", "environment", "labels", "configuration"):
-        yield f'"{key}": {_encode(getattr(run, key))},\n'
+    for key in _RUN_KEYS:
+        entry = getattr(run, key)
+        if key not in _NOT_ALWAYS or entry:
+            yield f'"{key}": {_encode(entry)},\n'
+    if run.stages:
+        yield '"stages": '
+        yield from _array(_stage_entry(stage) for stage in run.stages)
+        yield ",\n"
+    folders = {stage.name: stage.folder for stage in run.stages}
     yield '"rounds": '
-    yield from _array(_round_entry(result) for result in run.rounds)
+    yield from _array(_round_entry(result, folders) for result in run.rounds)
     yield ',\n"comparisons": '
     yield from _array(_comparison(comparison) for comparison in run.comparisons)
     yield ',\n"evaluations": '
@@ -185,9 +207,17 @@ def _rounded_all(value: object) -> object:
     return [_rounded_all(entry) for entry in value] if isinstance(value, tuple) else value
 
 
-def _round_entry(result: RoundResult) -> dict[str, Any]:
+def _round_entry(result: RoundResult, folders: Mapping[str, str]) -> dict[str, Any]:
+    """`folders` has the place of each stage's files by its name."""
     place = {"stage": result.stage, "concurrency": result.concurrency, "round": result.round}
-    return place | {"file": round_file_name(result)} | _summary(result)
+    folder = None if result.stage is None else folders.get(result.stage)
+    file = f"{folder}/{round_file_name(result)}" if folder else round_file_name(result)
+    return place | {"file": file} | _summary(result)
+
+
+def _stage_entry(stage: StageResult) -> dict[str, Any]:
+    entry = {field.name: getattr(stage, field.name) for field in fields(stage)}
+    return entry | {"verdict": None if stage.verdict is None else _run_verdict(stage.verdict)}
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:

@@ -1,11 +1,12 @@
-"""`fluxperf mock`: argv -> MockSettings -> the server -> exit code."""
+"""`fluxperf mock`: argv and environment -> MockSettings -> the server -> exit code."""
 
 from __future__ import annotations
 
-import contextlib
 import difflib
+import os
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
 from typing import Any
@@ -14,8 +15,9 @@ from docopt import DocoptExit, docopt
 
 from fluxperf.errors import FluxPerfError, UsageError
 from fluxperf_mock.dialects import DIALECTS
+from fluxperf_mock.environment import PREFIX_CACHE, read_surroundings
 from fluxperf_mock.faults import FAULTS, Fault
-from fluxperf_mock.settings import DEFAULT_MODEL, RANGES, MockSettings, find_problem
+from fluxperf_mock.settings import DEFAULT_MODEL, MockSettings, option_name, read_value
 
 _DEFAULT = MockSettings()
 
@@ -49,6 +51,9 @@ Usage: fluxperf mock [options]
   --tls-key FILE            ... and its key. Both or neither.
   --self-test               Say in one line what a server can serve on this machine, and end.
   -h --help                 Show this.
+
+FLUXPERF_MOCK_PORT and the like in the environment serve for options that are not given; {PREFIX_CACHE}=false
+there turns the prefix cache off, whatever the options say.
 """
 
 
@@ -63,7 +68,7 @@ HELP = f"{USAGE}\nFaults (V is the value; the one shown is taken if none is give
 )
 
 _SELF_TEST = "--self-test"
-_FIELDS = {f"--{field.name.replace('_', '-')}": field.name for field in fields(MockSettings)}
+_FIELDS = {option_name(field.name): field.name for field in fields(MockSettings)}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -75,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         if _SELF_TEST in argv:
             return _test([word for word in argv if word != _SELF_TEST])
-        stopped_by = _serve(parse_settings(argv))
+        stopped_by = _serve(_take_settings(argv, os.environ))
     except FluxPerfError as error:
         sys.stderr.write(f"fluxperf mock: {error}\n")
         return error.exit_code
@@ -103,28 +108,38 @@ def _test(argv: list[str]) -> int:
 
 
 def parse_settings(argv: list[str]) -> MockSettings:
-    """The settings that the arguments ask for; raises UsageError."""
-    _check_options(argv)
+    """The settings that the arguments ask for by themselves; raises UsageError."""
+    options = _parse_options(argv)
+    return read_surroundings({}, options).apply(options)
+
+
+def _take_settings(argv: list[str], env: Mapping[str, str]) -> MockSettings:
+    """The settings that the arguments ask for, and the environment where they say nothing; says what it took there."""
+    options = _parse_options(argv)
+    surroundings = read_surroundings(env, options)
+    settings = surroundings.apply(options)
+    if str(surroundings):
+        sys.stderr.write(f"fluxperf mock: {surroundings}\n")
+    return settings
+
+
+def _parse_options(argv: list[str]) -> dict[str, Any]:
+    """The settings that are among the arguments, by name; raises UsageError."""
+    seen = _check_options(argv)
     try:
         given = docopt(USAGE, ["mock", *argv], default_help=False)
     except DocoptExit as error:
         raise UsageError(str(error)) from error
-    values: dict[str, Any] = {
-        name: _convert(option, name, given[option]) for option, name in _FIELDS.items() if given[option] is not None
-    }
-    for option, other in (("--tls-cert", "--tls-key"), ("--tls-key", "--tls-cert")):
-        if given[option] is not None and given[other] is None:
-            raise UsageError(f"{option} needs {other} beside it")
-    return MockSettings(**values)
+    return {name: read_value(option, name, given[option]) for option, name in _FIELDS.items() if option in seen}
 
 
 def _asks_help(argv: list[str]) -> bool:
     return "--help" in argv or "-h" in argv
 
 
-def _check_options(argv: list[str]) -> None:
-    """Finds what docopt would pass over or explain badly: unknown, abbreviated and repeated options."""
-    seen = set()
+def _check_options(argv: list[str]) -> set[str]:
+    """The options given. Finds what docopt would pass over or explain badly: unknown, abbreviated, repeated ones."""
+    seen: set[str] = set()
     words = iter(argv)
     for word in words:
         option, equals, _ = word.partition("=")
@@ -139,19 +154,7 @@ def _check_options(argv: list[str]) -> None:
         seen.add(option)
         if not equals and next(words, None) is None:
             raise UsageError(f"{option} needs a value")
-
-
-def _convert(option: str, name: str, text: str) -> int | float | str:
-    """The option's value, of the setting's type and in its range."""
-    value: int | float | str = text
-    if name in RANGES:
-        # What is no number stays a text, and the check says what is wanted.
-        with contextlib.suppress(ValueError):
-            value = int(text) if RANGES[name].whole else float(text)
-    problem = find_problem(name, value)
-    if problem:
-        raise UsageError(f"{option} {problem}")
-    return value
+    return seen
 
 
 def _announce(replicas: int, url: str) -> None:

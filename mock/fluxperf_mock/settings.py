@@ -1,10 +1,12 @@
-"""`MockSettings`: everything that can be set about the mock server, checked. Knows no command line and no file."""
+"""`MockSettings`: everything that can be set about the mock server, checked. Knows no environment and no file."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fluxperf.errors import UsageError
 from fluxperf_mock.dialects import DIALECTS, find_conflict
@@ -85,6 +87,29 @@ class MockSettings:
     def read_faults(self) -> Faults:
         """The faults that were asked for."""
         return read_faults(self.faults)
+
+
+def option_name(name: str) -> str:
+    """How the setting is written on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def mock_command(settings: Mapping[str, Any]) -> list[str]:
+    """The words after `fluxperf mock` that ask for these settings, by their names; None is not asked for."""
+    return [f"{option_name(name)}={value}" for name, value in settings.items() if value is not None]
+
+
+def read_value(given_as: str, name: str, text: str) -> int | float | str:
+    """The setting `name` from a text, of its type and in its range. Raises UsageError that says where it was given."""
+    value: int | float | str = text
+    if name in RANGES:
+        # What is no number stays a text, and the check says what is wanted.
+        with contextlib.suppress(ValueError):
+            value = int(text) if RANGES[name].whole else float(text)
+    problem = find_problem(name, value)
+    if problem:
+        raise UsageError(f"{given_as} {problem}")
+    return value
 
 
 def find_problem(name: str, value: object) -> str | None:

@@ -82,7 +82,7 @@ def history(name: RoundName, **changes: Any) -> History:
 def measured(name: RoundName, requests: Sequence[Timeline], **facts: Any) -> RoundResult:
     """A round of these requests at concurrency 5. Facts are those of its history, its evidence or its result."""
     requests = sorted(requests, key=lambda one: one.index)
-    past = {key: facts.pop(key) for key in ("new", "repeats", "sent_before_at", "reset") if key in facts}
+    past = {key: facts.pop(key) for key in ("new", "repeats", "sent_before", "reset") if key in facts}
     facts.setdefault("stopped", facts.get("partial", False))
     place: dict[str, Any] = {"stage": None, "concurrency": 5, "configuration": {}, "first_sent_ns": None}
     place |= {key: facts.pop(key) for key in ("stage", "concurrency", "partial") if key in facts}

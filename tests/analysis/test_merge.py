@@ -35,8 +35,8 @@ def later_round(tally: Tally) -> RoundSummary:
     return summarise(Evidence(tally=tally, history=History(round=2, repeats=True)))
 
 
-def first_round(tally: Tally, sent_before_at: int | None = None) -> RoundSummary:
-    return summarise(Evidence(tally=tally, history=History(sent_before_at=sent_before_at)))
+def first_round(tally: Tally, sent_before: str | None = None) -> RoundSummary:
+    return summarise(Evidence(tally=tally, history=History(sent_before=sent_before)))
 
 
 def at(sent_ms: int, done_ms: int, **facts: Any) -> dict[str, Any]:

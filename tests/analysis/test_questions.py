@@ -91,7 +91,7 @@ def test_a_warm_cold_round_is_invalid() -> None:
 
 @pytest.mark.parametrize(("share", "weight"), [(None, INVALID), (0.9, INVALID), (0.05, VALID)])
 def test_what_was_sent_before_may_have_been_forgotten(share: float | None, weight: Status) -> None:
-    check = answer("cold", level(measured(1, prompts(50, 20, share=share), sent_before_at=2), second()))
+    check = answer("cold", level(measured(1, prompts(50, 20, share=share), sent_before="at concurrency 2"), second()))
     assert not check.ok
     assert check.weight is weight
     assert check.text.startswith("round 1 was not cold: sent before at concurrency 2; ")

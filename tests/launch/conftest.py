@@ -21,7 +21,7 @@ from fluxperf.launch.fork import Watch
 from fluxperf.model import Timeline
 from fluxperf.model.timeline import from_row
 from fluxperf.spool import Spooled
-from fluxperf.watch.mock import mock_server
+from tests.end_to_end.servers import running_mock
 
 TIMEOUT_NS = 20 * 10**9
 QUICK = ChatOptions(model="m", max_output_tokens=1)
@@ -76,8 +76,8 @@ class Ground:
 
 @pytest.fixture(scope="session")
 def mock_url() -> Iterator[str]:
-    with mock_server("127.0.0.1", 0, ()) as url:
-        yield url
+    with running_mock() as mock:
+        yield mock.url
 
 
 @pytest.fixture

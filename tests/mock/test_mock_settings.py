@@ -4,9 +4,13 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fluxperf.errors import UsageError
 from fluxperf_mock import MockSettings
+from fluxperf_mock.cli import parse_settings
+from fluxperf_mock.settings import RANGES, mock_command
 
 
 def test_the_defaults_are_valid() -> None:
@@ -75,3 +79,28 @@ def test_a_certificate_needs_its_key() -> None:
     with pytest.raises(UsageError, match="both a certificate and its key"):
         MockSettings(tls_cert="cert.pem")
     assert MockSettings(tls_cert="cert.pem", tls_key="key.pem").tls_key == "key.pem"
+
+
+def test_a_command_asks_for_what_is_set() -> None:
+    assert mock_command({"port": 0, "decode_ms": 0.5, "model": None, "faults": ""}) == [
+        "--port=0",
+        "--decode-ms=0.5",
+        "--faults=",
+    ]
+
+
+NUMBERS = {
+    name: st.integers(int(low), int(high)) if whole else st.floats(low, high)
+    for name, (whole, low, high) in RANGES.items()
+}
+TEXTS = {
+    "host": st.sampled_from(["::1", "0.0.0.0"]),
+    "model": st.none() | st.sampled_from(["-m", "a b", "--port=1", "a=b"]),
+    "engine": st.sampled_from(["vllm", "lmcache"]),
+    "faults": st.sampled_from(["", "drift=0.4,reset-lies"]),
+}
+
+
+@given(st.fixed_dictionaries({}, optional={**NUMBERS, **TEXTS}))
+def test_a_command_asks_for_exactly_the_settings(settings: dict[str, Any]) -> None:
+    assert parse_settings(mock_command(settings)) == MockSettings(**settings)

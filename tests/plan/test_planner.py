@@ -63,20 +63,11 @@ def test_no_prompt_is_sent_again_before_all_were_sent(request: PlanRequest) -> N
         assert len(set(once)) == len(once)
 
 
-@given(dealt_request())
-def test_prompts_sent_before_are_named_by_the_first_level_that_sent_one(request: PlanRequest) -> None:
-    plans = plan_levels(request)
-    for place, plan in enumerate(plans):
-        sharing = [earlier for earlier in plans[:place] if set(earlier.sample) & set(plan.sample)]
-        assert plan.sent_before_at == (sharing[0].concurrency if sharing else None)
-
-
 @given(requests())
 def test_same_samples_are_prefixes_of_one_permutation(request: PlanRequest) -> None:
     plans = plan_levels(replace(request, same_samples=True))
     for shorter, longer in pairwise(sorted(plans, key=lambda plan: len(plan.sample))):
         assert list(longer.sample[: len(shorter.sample)]) == list(shorter.sample)
-    assert [plan.sent_before_at for plan in plans] == [None] + [plans[0].concurrency] * (len(plans) - 1)
 
 
 @given(requests())
@@ -165,7 +156,6 @@ def test_the_deck_starts_again_where_it_ends() -> None:
     first, second, third = (list(plan.sample) for plan in plans)
     assert third[2:] == first[:2]
     assert not set(third[:2]) & set(first + second)
-    assert [plan.sent_before_at for plan in plans] == [None, None, 1]
 
 
 def test_more_asked_than_there_is_uses_all_once() -> None:

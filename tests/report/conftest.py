@@ -29,6 +29,8 @@ from fluxperf.model import (
     RoundSummary,
     RunResult,
     Slo,
+    StageResult,
+    StageState,
     Stats,
     Status,
     Timeline,
@@ -401,6 +403,54 @@ def make_run(*rounds: RoundResult, **changes: Any) -> RunResult:
         verdict=Verdict(status=Status.VALID),
     )
     return replace(plain, **changes)
+
+
+def make_recipe_run(**changes: Any) -> RunResult:
+    """A run of a recipe: a stage of two levels, one that failed in its second round, and one that was never begun."""
+    plain = make_run()
+    warm, burst, never = "Warm-up/Stage 1: Low Concurrency", "Stress/Stage 2: Burst", "Stress/Stage 3: Never"
+    levels = [(warm, 2), (warm, 4), (burst, 16)]
+    rounds = [replace(one, stage=stage, concurrency=level) for stage, level in levels for one in plain.rounds]
+    verdicts = {2: Verdict(status=Status.VALID), 4: Verdict(status=Status.INVALID, reasons=("because",))}
+    stages = (
+        StageResult(
+            name=warm,
+            folder="Warm-up/Stage_1__Low_Concurrency",
+            state=StageState.COMPLETE,
+            started_at="2026-01-31T12:00:00Z",
+            ended_at="2026-01-31T12:01:00Z",
+            env={"CUDA_VISIBLE_DEVICES": "0", "HF_TOKEN": "****", "PROXY": None},
+            configuration={"seed": 42},
+            server={"command": "mock --port 8001", "restart": "per_stage"},
+            verdict=verdicts[4],
+        ),
+        StageResult(
+            name=burst,
+            folder="Stress/Stage_2__Burst",
+            state=StageState.FAILED,
+            error="the server ended with exit status 1 while round 2 ran; its log is Stress/Stage_2__Burst/server.log"
+            "\n  out of memory",
+        ),
+        StageResult(name=never, folder="Stress/Stage_3__Never"),
+    )
+    run = replace(
+        plain,
+        rounds=tuple(rounds[:-1]),
+        comparisons=tuple(make_comparison(stage=warm, concurrency=level) for level in verdicts),
+        evaluations=tuple(
+            make_evaluation(stage=warm, concurrency=level, verdict=verdict) for level, verdict in verdicts.items()
+        ),
+        ended_at="2026-01-31T12:02:00Z",
+        resumed_at=("2026-01-31T12:01:30Z",),
+        recipe={"path": "recipe.yaml", "sha256": "ab" * 32, "text": "stages: []\n"},
+        stages=stages,
+    )
+    return replace(run, **changes)
+
+
+@pytest.fixture(scope="session")
+def a_recipe_run() -> Callable[..., RunResult]:
+    return make_recipe_run
 
 
 @pytest.fixture(scope="session")

@@ -248,3 +248,31 @@ def test_an_answer_that_came_at_once_has_no_gaps_and_no_itl(a_round: BuildRound)
     row = request_row(whole, a_round())
     assert row["max_gap_ms"] is row["itl_ms"] is None
     assert row["ttft_ms"] == 20.000123
+
+
+def test_the_run_of_a_recipe(a_recipe_run: BuildRun) -> None:
+    run = a_recipe_run(server={"restart": "never"})
+    file = parse(run_json(run))
+    assert list(file) == [
+        *("schema", "started_at", "ended_at", "resumed_at", "partial", "environment", "labels", "configuration"),
+        *("server", "recipe", "stages", "rounds", "comparisons", "evaluations", "verdict"),
+    ]
+    assert (file["ended_at"], file["resumed_at"]) == ("2026-01-31T12:02:00Z", ["2026-01-31T12:01:30Z"])
+    assert file["recipe"] == {"path": "recipe.yaml", "sha256": "ab" * 32, "text": "stages: []\n"}
+    first, second, third = file["stages"]
+    keys = ("name", "folder", "state", "error", "started_at", "ended_at", "env", "configuration", "server", "verdict")
+    assert tuple(first) == keys
+    assert first["env"] == {"CUDA_VISIBLE_DEVICES": "0", "HF_TOKEN": "****", "PROXY": None}
+    assert first["verdict"] == {"status": "invalid", "reasons": ["because"]}
+    assert (second["state"], third["state"], third["verdict"]) == ("failed", "not run", None)
+    assert [entry["file"] for entry in file["rounds"]][-2:] == [
+        "Warm-up/Stage_1__Low_Concurrency/concurrency_4_round_2.json",
+        "Stress/Stage_2__Burst/concurrency_16_round_1.json",
+    ]
+
+
+def test_the_run_of_one_stage_has_its_files_beside_it(a_recipe_run: BuildRun) -> None:
+    file = parse(run_json(a_recipe_run(stages=(), recipe=None, resumed_at=(), ended_at=None)))
+    assert not {"stages", "recipe", "resumed_at", "ended_at", "server"} & set(file)
+    assert file["rounds"][0]["stage"] == "Warm-up/Stage 1: Low Concurrency"
+    assert file["rounds"][0]["file"] == "concurrency_2_round_1.json"

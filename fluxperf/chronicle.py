@@ -1,0 +1,151 @@
+"""`Chronicle`: how far a campaign has come, on disk at every step: for readers, and for `--resume`.
+
+A run without a recipe has one stage, whose files are the ledger's; then only what `--resume` needs is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fluxperf import saved
+from fluxperf.analysis.verdict import judge_run
+from fluxperf.masking import mask_env
+from fluxperf.model import RoundName, RunResult, StageResult, StageState
+from fluxperf.output import OutputDirectory, write_copy
+from fluxperf.plan.campaign import Campaign, StageSpec
+from fluxperf.provenance import Origin, describe_recipe, timestamp
+from fluxperf.saved import SavedRun, SavedStage
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """What all stages of a campaign share: what was asked, where it runs, and what must be the same to go on."""
+
+    campaign: Campaign
+    environment: Mapping[str, Any]
+    asked: Mapping[str, Any]
+
+
+class Chronicle:
+    """One for a run. Each change is on disk when the call returns."""
+
+    def __init__(self, background: Background, output: OutputDirectory, earlier: SavedRun | None = None) -> None:
+        self._background = background
+        self._output = output
+        now = timestamp()
+        if earlier is None:
+            self._run = SavedRun(started_at=now, asked=background.asked)
+        else:
+            self._run = replace(earlier, resumed_at=(*earlier.resumed_at, now))
+
+    @property
+    def origin(self) -> Origin:
+        """What all stages of the run have in common."""
+        return Origin(
+            started_at=self._run.started_at,
+            resumed_at=self._run.resumed_at,
+            environment=self._background.environment,
+            recipe=self._background.campaign.recipe,
+        )
+
+    def stage(self, spec: StageSpec) -> SavedStage:
+        """How far the stage has come."""
+        return self._run.stages.get(spec.folder, SavedStage(state=StageState.NOT_RUN))
+
+    def begin(self, spec: StageSpec) -> None:
+        """The stage begins."""
+        entry = self.stage(spec)
+        self._note(
+            spec,
+            replace(
+                entry, state=StageState.PARTIAL, error=None, started_at=entry.started_at or timestamp(), ended_at=None
+            ),
+        )
+
+    def begin_round(self, spec: StageSpec, concurrency: int, name: RoundName) -> None:
+        """Its prompts are about to be sent: so from now on they are not new to the server, whatever happens."""
+        entry = self.stage(spec)
+        self._keep(spec, replace(entry, begun=tuple(dict.fromkeys((*entry.begun, (concurrency, name))))))
+
+    def enter(self, spec: StageSpec, result: RunResult) -> None:
+        """So far the stage has come."""
+        self._note(spec, replace(self.stage(spec), result=result))
+
+    def end(self, spec: StageSpec, state: StageState, error: str | None = None) -> None:
+        """The stage is over."""
+        self._note(spec, replace(self.stage(spec), state=state, error=error, ended_at=timestamp()))
+
+    def result(self, *, partial: bool) -> RunResult:
+        """The whole run, as far as it is."""
+        campaign, found = self._background.campaign, [entry for entry in self._run.stages.values() if entry.result]
+        results = [entry.result for entry in found if entry.result is not None]
+        rounds = tuple(one for result in results for one in result.rounds)
+        evaluations = tuple(one for result in results for one in result.evaluations)
+        return RunResult(
+            started_at=self._run.started_at,
+            ended_at=None if partial else timestamp(),
+            resumed_at=self._run.resumed_at,
+            partial=partial,
+            environment=self._background.environment,
+            labels=dict(campaign.stages[0].settings.label),
+            configuration={
+                "output_dir": campaign.output_dir,
+                "continue_on_error": campaign.continue_on_error,
+                "overrides": campaign.overrides,
+            },
+            rounds=rounds,
+            comparisons=tuple(one for result in results for one in result.comparisons),
+            evaluations=evaluations,
+            verdict=judge_run(rounds, evaluations, partial=partial),
+            stages=tuple(self._stage_result(spec) for spec in campaign.stages),
+            recipe=describe_recipe(campaign.recipe),
+        )
+
+    def is_worth_resuming(self) -> bool:
+        """Whether something is left to be done, and something was finished that need not be done again."""
+        finished = any(
+            not one.partial and one.summary.successful_requests
+            for entry in self._run.stages.values()
+            for one in (() if entry.result is None else entry.result.rounds)
+        )
+        return finished and not self._all_complete()
+
+    def close(self) -> RunResult:
+        """The run is over, or was stopped. Returns all of it."""
+        result = self.result(partial=not self._all_complete())
+        if self._background.campaign.recipe is not None:
+            self._output.write_run(result)
+            write_copy(self._background.campaign.copy_to, result)
+        return result
+
+    def _all_complete(self) -> bool:
+        return all(self.stage(spec).state is StageState.COMPLETE for spec in self._background.campaign.stages)
+
+    def _stage_result(self, spec: StageSpec) -> StageResult:
+        entry = self.stage(spec)
+        return StageResult(
+            name=spec.title or "",
+            folder=spec.folder,
+            state=entry.state,
+            error=entry.error,
+            started_at=entry.started_at,
+            ended_at=entry.ended_at,
+            env=mask_env(spec.env),
+            configuration={} if entry.result is None else entry.result.configuration,
+            server=None if entry.result is None else entry.result.server,
+            verdict=None if entry.result is None else entry.result.verdict,
+        )
+
+    def _note(self, spec: StageSpec, entry: SavedStage) -> None:
+        """For readers, too."""
+        self._keep(spec, entry)
+        if self._background.campaign.recipe is not None:
+            self._output.write_run(self.result(partial=True))
+
+    def _keep(self, spec: StageSpec, entry: SavedStage) -> None:
+        order = [one.folder for one in self._background.campaign.stages]
+        stages = {**self._run.stages, spec.folder: entry}
+        self._run = replace(self._run, stages={name: stages[name] for name in order if name in stages})
+        saved.save(self._run, self._output.spool)

@@ -1,0 +1,218 @@
+"""The course of one stage: environment, hook, server, site, preparation, fork, rounds, hook. Errors are its end."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from fluxperf.api import APIS, ChatOptions
+from fluxperf.calibrate.record import warn_beyond
+from fluxperf.chronicle import Chronicle
+from fluxperf.engine.preparation import Encoding, Preparation, prepare
+from fluxperf.environment import stage_environment
+from fluxperf.errors import FluxPerfError, Interrupted
+from fluxperf.hooking import StageHooks
+from fluxperf.hosting import Ground, Host
+from fluxperf.launch.fork import Team, forked
+from fluxperf.launch.signals import Signals
+from fluxperf.ledger import Ledger
+from fluxperf.model import RoundName
+from fluxperf.model.timeline import from_row
+from fluxperf.output import OutputDirectory, RoundFiles
+from fluxperf.particulars import StagePlan
+from fluxperf.plan.editions import plan_editions
+from fluxperf.plan.planner import LevelPlan
+from fluxperf.provenance import Asked, ask_server
+from fluxperf.resumption import Resumption
+from fluxperf.sent import SentPrompts
+from fluxperf.site import Site, find_site
+from fluxperf.spool import Spooled
+from fluxperf.stage import RoundHooks, Stage, Surroundings, describe_place, make_client, share
+from fluxperf.survey import StageSurvey
+from fluxperf.voice import Voice
+from fluxperf.watch.lookout import Lookout, Wishes, open_lookout
+
+# From here on, what takes its time is announced.
+MANY_REQUESTS = 20_000
+SALT_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What all stages of a run share. `open_chronicle` claims the output directory when it is first
+    called; `secrets` are those of the recipe.
+    """
+
+    signals: Signals
+    voice: Voice
+    host: Host
+    sent: SentPrompts
+    secrets: tuple[str, ...]
+    open_chronicle: Callable[[], tuple[OutputDirectory, Chronicle]]
+
+
+def run_stage(found: StageSurvey, around: Around, resumption: Resumption) -> None:
+    """Runs what is left of a stage. Raises FluxPerfError; what was finished by then is written.
+
+    Without a server and hooks of its own an earlier run in the output directory is left alone until the server of
+    the stage is there.
+    """
+    spec = found.spec
+    with ExitStack() as stack:
+        stack.enter_context(stage_environment(spec.env))
+        endpoint = spec.settings.endpoint or ""
+        before_round: RoundHooks = no_hook
+        if spec.has_own_processes:
+            output = around.open_chronicle()[0].part(spec.folder)
+            hooks = StageHooks(spec, output.path, around.voice.say, around.secrets)
+            stack.callback(around.host.leave)
+            stack.push(hooks.end)  # while the server is still there
+            hooks.before_stage()
+            endpoint = around.host.enter(spec, Ground(output.path, output.spool))
+            before_round = hooks.before_round
+        site = find_site(endpoint, spec.settings, around.voice.say)
+        _measure(found, site, around, (resumption, before_round))
+
+
+def no_hook(_concurrency: int, _round: RoundName) -> None:
+    """Before a round of a stage without hooks."""
+
+
+def _measure(found: StageSurvey, site: Site, around: Around, further: tuple[Resumption, RoundHooks]) -> None:
+    """All that needs the server."""
+    resumption, before_round = further
+    spec, voice, signals = found.spec, around.voice, around.signals
+    resumption.check_model(spec, site.model)
+    if (warning := warn_beyond(site.found.http_version, found.most_streams)) is not None:
+        voice.say(warning)
+    lookout = _look_out(found, site, around)
+    root, chronicle = around.open_chronicle()
+    output = root.part(spec.folder)
+    plan = StagePlan(
+        spec,
+        site,
+        found.slo,
+        found.dataset.sha256,
+        len(found.dataset),
+        found.workers,
+        found.kernel_stamps,
+        prepare_bodies(found, site, voice),
+    )
+    answers = ask_server(site) if spec.settings.engine != "none" else {}
+    asked = Asked(
+        spec=spec,
+        site=site,
+        dataset=found.dataset,
+        origin=chronicle.origin,
+        answers=answers,
+        server=around.host.describe,
+    )
+    ledger = Ledger(asked, output, voice)
+    surroundings = Surroundings(signals, lookout, around.host, before_round, around.sent)
+    _note_sent(found, plan, resumption, surroundings)
+    _take_over(found, ledger, resumption)
+    run_levels(found.levels, plan, ledger, (surroundings, chronicle))
+
+
+def _look_out(found: StageSurvey, site: Site, around: Around) -> Lookout:
+    settings = found.spec.settings
+    wishes = Wishes(
+        base=site.base,
+        engine=settings.engine,
+        reset_url=settings.reset_cache_url,
+        prometheus_url=settings.prometheus_url,
+        metrics=settings.prometheus_metrics,
+        secrets=site.secrets,
+    )
+    return open_lookout(wishes, site.access_to, around.voice.say, lambda: around.signals.received is not None)
+
+
+def prepare_bodies(found: StageSurvey, site: Site, voice: Voice) -> Preparation:
+    """Encodes each edition once, whatever the number of levels and rounds that send it."""
+    settings = found.spec.settings
+    editions = plan_editions(found.levels, len(found.dataset), secrets.token_hex(SALT_BYTES))
+    if (count := sum(len(edition.sample) for edition in editions)) > MANY_REQUESTS:
+        voice.say(f"encoding {count:,} requests")
+    options = ChatOptions(
+        model=site.model,
+        max_output_tokens=settings.max_output_tokens,
+        min_output_tokens=settings.min_output_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        extra_body=settings.extra_body,
+    )
+    return prepare(found.dataset, editions, Encoding(APIS["chat"], options, settings.max_input_length))
+
+
+def _note_sent(found: StageSurvey, plan: StagePlan, resumption: Resumption, around: Surroundings) -> None:
+    """What the interrupted run sent to a server that is not ours, and so is still there."""
+    if around.host.is_ours() or plan.settings.salt:
+        return
+    audience = plan.audience(around.host.life)
+    for level in found.levels:
+        begun = resumption.was_begun(found.spec, level)
+        if begun is not None:
+            place = describe_place(found.spec, level.concurrency) if begun else "by the run that was interrupted"
+            around.sent.add(audience, level.sample, plan.dataset_size, place)
+
+
+def _take_over(found: StageSurvey, ledger: Ledger, resumption: Resumption) -> None:
+    """Gives the ledger the rounds that need not be run again."""
+    earlier = resumption.result_of(found.spec)
+    if earlier is None:
+        return
+    whole = resumption.whole_levels(found)
+    rounds = []
+    for result in resumption.kept_rounds(found):
+        files = RoundFiles(ledger.output.spool, f"concurrency_{result.concurrency}_round_{result.round}")
+        rows = () if result.concurrency in whole else Spooled(files.all_rows(), from_row)
+        rounds.append(replace(result, requests=rows))
+    ledger.restore(earlier, rounds)
+    if rounds:
+        ledger.voice.say(f"going on after {len(rounds)} rounds that were finished before")
+
+
+def run_levels(
+    levels: Sequence[LevelPlan], plan: StagePlan, ledger: Ledger, around: tuple[Surroundings, Chronicle]
+) -> None:
+    """Forks the workers and runs every round of every level. Each result is on disk before the next round starts."""
+    surroundings, chronicle = around
+    signals, spec = surroundings.signals, plan.spec
+    done = {(one.concurrency, one.round) for one in ledger.rounds}
+    shared = share(plan.preparation, plan.workers)
+    with signals.deferred(), forked(plan.workers, make_client(plan, APIS["chat"]), shared) as team:
+        signals.at_once = lambda: end_at_once(team)
+        signals.check()
+        progress = ledger.voice.progress(plan.settings)
+        stage = Stage(plan, ledger.output, surroundings, shared)
+        for level in levels:
+            for round_plan in level.rounds:
+                if (level.concurrency, round_plan.round) in done:
+                    continue
+                try:
+                    chronicle.begin_round(spec, level.concurrency, round_plan.round)
+                    result, error = stage.run_round(level, round_plan, team, progress)
+                except FluxPerfError:
+                    ledger.close(partial=True)
+                    raise
+                ledger.enter(result)
+                chronicle.enter(spec, ledger.result(partial=True))
+                if error is None and signals.received is not None:
+                    error = Interrupted(signals.received)
+                if error is not None:
+                    ledger.close(partial=True)
+                    raise error
+            ledger.output.forget_rows(level.concurrency)
+        chronicle.enter(spec, ledger.result(partial=False))
+        ledger.close(partial=False)
+
+
+def end_at_once(team: Team) -> None:
+    """Before a second signal ends the process: no worker is left, and the terminal has its cursor again."""
+    team.kill()
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), b"\x1b[?25h\n")

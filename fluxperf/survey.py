@@ -1,0 +1,158 @@
+"""What can be known of a campaign before anything is started: the survey of each stage, on this machine alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from fluxperf.clock import kernel_stamps_work, stamped_socket
+from fluxperf.engine.tls import make_context
+from fluxperf.environment import stage_environment
+from fluxperf.errors import UsageError
+from fluxperf.launch.limits import raise_descriptor_limit
+from fluxperf.model import Slo
+from fluxperf.output import check_free, check_place
+from fluxperf.plan.campaign import Campaign, StageSpec
+from fluxperf.plan.planner import LevelPlan, PlanRequest, plan_levels
+from fluxperf.plan.settings import Settings
+from fluxperf.plan.slo import load_slo
+from fluxperf.plan.workload import Dataset, open_dataset
+from fluxperf.site import find_key, read_trust
+from fluxperf.voice import Voice
+from fluxperf.watch.promql import parse_selector
+
+# From here on, what takes its time is announced.
+LARGE_FILE_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class StageSurvey:
+    """One stage, as far as it can be known without its server."""
+
+    spec: StageSpec
+    dataset: Dataset
+    slo: Slo | None
+    levels: tuple[LevelPlan, ...]
+    workers: int
+    most_streams: int  # of one worker
+    kernel_stamps: bool
+
+
+@dataclass(slots=True)
+class Surveyor:
+    """Looks at one stage after the other; a dataset that several use is read once, and open until `stack` is closed."""
+
+    stack: ExitStack
+    voice: Voice
+    _datasets: dict[tuple[str, str], Dataset] = field(default_factory=dict)
+
+    def look_at(self, spec: StageSpec) -> StageSurvey:
+        """The survey of a stage, whose environment must be set. Raises UsageError."""
+        # Once an earlier run is renamed, a relative path may lead into it.
+        log_dir = str(Path(spec.settings.debug_log_dir).absolute())
+        spec = replace(spec, settings=replace(spec.settings, debug_log_dir=log_dir))
+        settings = spec.settings
+        find_key(settings)
+        make_context(read_trust(settings), settings.http)  # files that will not do are told before anything is started
+        if settings.debug or settings.debug_verbose:
+            check_place("--debug-log-dir", Path(settings.debug_log_dir))
+        check_selectors(settings.prometheus_metrics)
+        slo = load_slo(settings.slo_file) if settings.slo_file is not None else None
+        dataset = self._open(settings)
+        levels = plan_levels(request_of(settings, len(dataset)))
+        kernel_stamps = choose_stamps(settings.timestamps)
+        most = max(min(level.concurrency, len(level.sample)) for level in levels)
+        workers = count_workers(settings, most)
+        most_streams = -(-most // workers)
+        raise_descriptor_limit(most_streams)
+        return StageSurvey(spec, dataset, slo, levels, workers, most_streams, kernel_stamps)
+
+    def _open(self, settings: Settings) -> Dataset:
+        place = (settings.dataset, settings.mode)
+        if place not in self._datasets:
+            if (size := file_size(settings.dataset)) > LARGE_FILE_BYTES:
+                self.voice.say(f"reading {settings.dataset} ({size / 2**20:,.0f} MiB)")
+            self._datasets[place] = self.stack.enter_context(open_dataset(settings.dataset, settings.mode))
+        return self._datasets[place]
+
+
+def survey(campaign: Campaign, stack: ExitStack, voice: Voice) -> tuple[StageSurvey, ...]:
+    """Reads and checks everything that is on this machine, for all stages. Raises UsageError with all that is wrong."""
+    surveyor = Surveyor(stack, voice)
+    faults: dict[str, list[str]] = {}
+    found = []
+    check_free("--output-dir", Path(campaign.output_dir))
+    for spec in campaign.stages:
+        try:
+            with stage_environment(spec.env):
+                found.append(surveyor.look_at(spec))
+        except UsageError as error:
+            if spec.title is None:
+                raise
+            faults.setdefault(str(error), []).append(spec.title)
+    if faults:
+        raise UsageError("\n".join(_tell_faults(faults, len(campaign.stages))))
+    if any(stage.kernel_stamps for stage in found):
+        stack.enter_context(stamped_socket())
+    return tuple(found)
+
+
+def _tell_faults(faults: Mapping[str, Sequence[str]], stages: int) -> list[str]:
+    """One that all stages share is told once, others with the names of their stages."""
+    return [
+        line if len(titles) == stages else f"stage {', '.join(titles)}: {line}"
+        for text, titles in faults.items()
+        for line in text.splitlines()
+    ]
+
+
+def request_of(settings: Settings, dataset_size: int) -> PlanRequest:
+    """What the planner is asked for."""
+    return PlanRequest(
+        dataset_size=dataset_size,
+        concurrency=settings.concurrency,
+        num_samples=settings.num_samples,
+        same_samples=settings.same_samples,
+        rounds=settings.rounds,
+        later_order=settings.round2_order,
+        control_round=settings.control_round,
+        salted=settings.salt,
+        seed=settings.seed,
+    )
+
+
+def choose_stamps(wanted: str) -> bool:
+    """Whether the kernel stamps arrivals; False: the user clock. Raises UsageError if it must and cannot."""
+    if wanted == "user":
+        return False
+    works = kernel_stamps_work()
+    if not works and wanted == "kernel":
+        raise UsageError("--timestamps kernel: this kernel does not stamp received segments; use auto or user")
+    return works
+
+
+def check_selectors(metrics: Sequence[str]) -> None:
+    """Raises UsageError unless each of `--prometheus-metrics` is the name of a metric, with labels or without."""
+    for text in metrics:
+        try:
+            parse_selector(text)
+        except ValueError as error:
+            raise UsageError(f"--prometheus-metrics {text!r} {error}") from error
+
+
+def count_workers(settings: Settings, most_in_flight: int) -> int:
+    """One worker a core, at most one a request in flight; a mock server of our own is left a core, if there are two."""
+    cores = len(os.sched_getaffinity(0))
+    wanted = settings.workers or max(cores - settings.mock_server, 1)
+    return min(wanted, most_in_flight)
+
+
+def file_size(path: str) -> int:
+    """In bytes; 0 where there is no such file."""
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0

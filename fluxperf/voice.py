@@ -1,0 +1,43 @@
+"""`Voice`: who is told what. stdout is the report, stderr the log and the progress."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+from fluxperf.files import write_stream
+from fluxperf.plan.settings import Settings
+from fluxperf.watch.progress import Progress, choose_progress
+
+
+class Voice:
+    """Quiet, only errors are heard."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+
+    @property
+    def columns(self) -> int | None:
+        """The width of the terminal on stdout; None: it is none."""
+        return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+    def say(self, text: str) -> None:
+        """To stderr."""
+        if not self._quiet:
+            write_stream(sys.stderr, f"fluxperf: {text}\n")
+
+    def complain(self, text: str) -> None:
+        """To stderr, also if quiet: an error after which the run goes on."""
+        write_stream(sys.stderr, "".join(f"fluxperf: {line}\n" for line in text.splitlines()))
+
+    def print(self, text: str) -> None:
+        """To stdout. A reader that has gone (as with `| head`) does not end the run."""
+        if self._quiet or not text:
+            return
+        error = write_stream(sys.stdout, text + "\n")
+        if error is not None and not isinstance(error, BrokenPipeError):
+            self.say(f"cannot write to stdout ({error.strerror}); the results are in the output directory")
+
+    def progress(self, settings: Settings) -> Progress:
+        """How progress is shown."""
+        return choose_progress(sys.stderr, silent=self._quiet or settings.no_progress)
