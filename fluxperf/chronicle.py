@@ -103,25 +103,22 @@ class Chronicle:
             recipe=describe_recipe(campaign.recipe),
         )
 
-    def is_worth_resuming(self) -> bool:
-        """Whether something is left to be done, and something was finished that need not be done again."""
-        finished = any(
-            not one.partial and one.summary.successful_requests
-            for entry in self._run.stages.values()
-            for one in (() if entry.result is None else entry.result.rounds)
-        )
-        return finished and not self._all_complete()
+    @property
+    def saved(self) -> SavedRun:
+        """The run as far as it is, for a resumption."""
+        return self._run
+
+    def is_complete(self) -> bool:
+        """Whether nothing is left to be done."""
+        return all(self.stage(spec).state is StageState.COMPLETE for spec in self._background.campaign.stages)
 
     def close(self) -> RunResult:
         """The run is over, or was stopped. Returns all of it."""
-        result = self.result(partial=not self._all_complete())
+        result = self.result(partial=not self.is_complete())
         if self._background.campaign.recipe is not None:
             self._output.write_run(result)
             write_copy(self._background.campaign.copy_to, result)
         return result
-
-    def _all_complete(self) -> bool:
-        return all(self.stage(spec).state is StageState.COMPLETE for spec in self._background.campaign.stages)
 
     def _stage_result(self, spec: StageSpec) -> StageResult:
         entry = self.stage(spec)

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,10 +96,21 @@ def read_campaign(recipe: str | None, values: dict[str, Any]) -> Campaign:
         from fluxperf.plan.recipe.load import RecipeSurroundings, load_recipe
         from fluxperf_mock.settings import MockSettings, find_problem
 
+        def find_mock_conflict(values: Mapping[str, Any]) -> str | None:
+            try:
+                MockSettings(**values)
+            except UsageError as error:
+                return str(error)
+            return None
+
         names = frozenset(MockSettings.__dataclass_fields__)
         later = frozenset(name.removeprefix("--").replace("-", "_") for name in LATER_OPTIONS)
         surroundings = RecipeSurroundings(
-            environ=os.environ, mock_names=names, find_mock_problem=find_problem, later=later
+            environ=os.environ,
+            mock_names=names,
+            find_mock_problem=find_problem,
+            later=later,
+            find_mock_conflict=find_mock_conflict,
         )
         return load_recipe(Path(recipe), values, surroundings)
     from fluxperf.plan.campaign import campaign_of

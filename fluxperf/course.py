@@ -43,7 +43,7 @@ SALT_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What all stages of a run share. `open_chronicle` claims the output directory when it is first
+    """What all stages of a run share. `open_books` claims the output directory when it is first
     called; `secrets` are those of the recipe.
     """
 
@@ -52,7 +52,7 @@ class Around:
     host: Host
     sent: SentPrompts
     secrets: tuple[str, ...]
-    open_chronicle: Callable[[], tuple[OutputDirectory, Chronicle]]
+    open_books: Callable[[], tuple[OutputDirectory, Chronicle]]
 
 
 def run_stage(found: StageSurvey, around: Around, resumption: Resumption) -> None:
@@ -67,7 +67,7 @@ def run_stage(found: StageSurvey, around: Around, resumption: Resumption) -> Non
         endpoint = spec.settings.endpoint or ""
         before_round: RoundHooks = no_hook
         if spec.has_own_processes:
-            output = around.open_chronicle()[0].part(spec.folder)
+            output = around.open_books()[0].part(spec.folder)
             hooks = StageHooks(spec, output.path, around.voice.say, around.secrets)
             stack.callback(around.host.leave)
             stack.push(hooks.end)  # while the server is still there
@@ -90,7 +90,7 @@ def _measure(found: StageSurvey, site: Site, around: Around, further: tuple[Resu
     if (warning := warn_beyond(site.found.http_version, found.most_streams)) is not None:
         voice.say(warning)
     lookout = _look_out(found, site, around)
-    root, chronicle = around.open_chronicle()
+    root, chronicle = around.open_books()
     output = root.part(spec.folder)
     plan = StagePlan(
         spec,

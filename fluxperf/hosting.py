@@ -91,7 +91,6 @@ class Host:
         due = spec.restart == "per_round" or (spec.restart == "per_level" and level_begins)
         if fresh or not due or self._server.adopted:
             return fresh
-        self._say("starting the server again")
         self._server.stop()
         self._start(spec)
         self._fresh = False

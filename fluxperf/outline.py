@@ -1,4 +1,4 @@
-"""What a campaign would do, as text: its stages, levels, commands, surroundings and requests. Starts and reads nothing."""
+"""What a campaign would do, as text: stages, levels, commands, surroundings, requests. Starts and reads nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def render_outline(campaign: Campaign, found: Outline, columns: int | None) -> s
         place = f"Stage {nth} of {len(stages)}: " if len(stages) > 1 else "Stage: "
         title = "Run:" if stage.spec.title is None else place + printable(stage.spec.title)
         lines += ["", *fold([title, *(_INDENT + line for line in stage.lines(campaign))], columns)]
-        lines += [_INDENT + line for line in stage.table(None if columns is None else columns - len(_INDENT))]
+        lines += [
+            (_INDENT + line).rstrip() for line in stage.table(None if columns is None else columns - len(_INDENT))
+        ]
     lines += ["", *fold([_total(stages)], columns)]
     return scrub("\n".join(lines), campaign.secrets)
 
@@ -90,10 +92,11 @@ class _Outlined:
         """All but the levels."""
         spec, settings = self.spec, self.spec.settings
         if spec.folder:
-            yield f"Files: {printable(campaign.output_dir)}/{spec.folder}"
+            yield f"Files: {printable(campaign.output_dir)}/{printable(spec.folder)}"
         yield from self._server_lines()
         yield f"Model: {'the one that the server lists' if settings.model is None else printable(settings.model)}"
-        yield f"Dataset: {printable(settings.dataset)} ({self.size:,} entries), mode {settings.mode}"
+        entries = "1 entry" if self.size == 1 else f"{self.size:,} entries"
+        yield f"Dataset: {printable(settings.dataset)} ({entries}), mode {settings.mode}"
         if settings.reset_cache_url is not None:
             yield f"Cache reset: {mask_url(settings.reset_cache_url)}, {self._resets()}"
         if spec.env:
@@ -169,7 +172,7 @@ def _ready_text(ready: Ready) -> str:
 def _env_text(env: Mapping[str, str | None]) -> str:
     """`A=1, B unset`."""
     shown = mask_env(env).items()
-    return ", ".join(f"{name} unset" if text is None else f"{name}={printable(text)}" for name, text in shown)
+    return ", ".join(printable(f"{name} unset" if text is None else f"{name}={text}") for name, text in shown)
 
 
 def _hook_lines(hooks: Hooks) -> Iterator[str]:
@@ -186,7 +189,7 @@ def _samples_text(level: LevelPlan) -> str:
     """How many there are; where the dataset has fewer than were asked for, of how many."""
     if level.asked is None or level.asked <= len(level.sample):
         return f"{len(level.sample):,}"
-    return f"{len(level.sample):,} of {level.asked:,} asked for"
+    return f"{len(level.sample):,} of {level.asked:,}"
 
 
 def _rounds_text(level: LevelPlan) -> str:

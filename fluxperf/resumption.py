@@ -69,6 +69,10 @@ class Resumption:
                 kept += _first_of(level, done)
         return kept
 
+    def spares(self, found: StageSurvey) -> bool:
+        """Whether anything of the stage need not be done again."""
+        return self.is_complete(found.spec) or bool(self.kept_rounds(found))
+
     def was_begun(self, spec: StageSpec, level: LevelPlan) -> bool | None:
         """Whether a round of the level was finished (True), or only begun (False); None: neither."""
         entry = self._entry(spec)

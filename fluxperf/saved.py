@@ -21,7 +21,7 @@ from fluxperf.files import write_whole
 from fluxperf.masking import mask_command, mask_env, mask_fields, mask_json, mask_url
 from fluxperf.model import RoundName, RunResult, StageState
 from fluxperf.plan.campaign import Hook, StageSpec
-from fluxperf.survey import StageSurvey
+from fluxperf.survey import StageSurvey, Survey
 
 FILE = "state.msgpack"
 VERSION = 1
@@ -88,11 +88,11 @@ def _without_requests(result: RunResult | None) -> RunResult | None:
     return replace(result, rounds=tuple(replace(one, requests=()) for one in result.rounds))
 
 
-def describe_asked(stages: tuple[StageSurvey, ...]) -> dict[str, Any]:
+def describe_asked(survey: Survey) -> dict[str, Any]:
     """All that makes the measurement what it is, as plain values: of each stage, and the definitions of the metrics."""
     return {
         "metric definitions": definitions(),
-        "stages": {stage.spec.folder: _describe_stage(stage) for stage in stages},
+        "stages": {stage.spec.folder: _describe_stage(stage) for stage in survey.stages},
     }
 
 

@@ -99,7 +99,7 @@ def make_headers(settings: Settings, key: str | None) -> dict[str, str]:
 
 
 def find_site(endpoint: str, settings: Settings, say: Say) -> Site:
-    """The server at the URL `endpoint`. Raises ServerUnreachable, and UsageError (no such key variable, several models)."""
+    """The server at that URL. Raises ServerUnreachable, and UsageError (no such key variable, several models)."""
     key = find_key(settings)
     ignored = [name for name in PROXY_VARIABLES if os.environ.get(name) or os.environ.get(name.upper())]
     if ignored:

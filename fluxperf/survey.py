@@ -79,7 +79,15 @@ class Surveyor:
         return self._datasets[place]
 
 
-def survey(campaign: Campaign, stack: ExitStack, voice: Voice) -> tuple[StageSurvey, ...]:
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A whole campaign, stage by stage in its order."""
+
+    campaign: Campaign
+    stages: tuple[StageSurvey, ...]
+
+
+def survey(campaign: Campaign, stack: ExitStack, voice: Voice) -> Survey:
     """Reads and checks everything that is on this machine, for all stages. Raises UsageError with all that is wrong."""
     surveyor = Surveyor(stack, voice)
     faults: dict[str, list[str]] = {}
@@ -97,7 +105,7 @@ def survey(campaign: Campaign, stack: ExitStack, voice: Voice) -> tuple[StageSur
         raise UsageError("\n".join(_tell_faults(faults, len(campaign.stages))))
     if any(stage.kernel_stamps for stage in found):
         stack.enter_context(stamped_socket())
-    return tuple(found)
+    return Survey(campaign, tuple(found))
 
 
 def _tell_faults(faults: Mapping[str, Sequence[str]], stages: int) -> list[str]:

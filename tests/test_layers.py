@@ -56,13 +56,14 @@ LAYERS = {
     "ledger": MIDDLE | SIDES | {"output", "provenance", "voice"},
     "chronicle": MIDDLE | SIDES | {"output", "provenance", "saved"},
     "calibrate": BOTTOM | {"launch"},
+    "books": MIDDLE | {"chronicle", "output", "provenance", "resumption", "saved", "survey", "voice"},
     "course": MIDDLE
     | SIDES
     | {"calibrate", "chronicle", "engine", "environment", "hooking", "hosting", "launch", "ledger", "output"}
     | {"particulars", "provenance", "resumption", "sent", "site", "stage", "survey", "voice"},
     "runner": MIDDLE
     | SIDES
-    | {"chronicle", "course", "hosting", "launch", "outline", "output", "provenance", "resumption", "saved", "sent"}
+    | {"books", "course", "hosting", "launch", "outline", "resumption", "saved", "sent"}
     | {"survey", "voice"},
     "usage": set[str](),
     "cli": MIDDLE | SIDES | {"calibrate", "runner", "usage"},

@@ -239,14 +239,6 @@ def test_insecure_is_said_where_there_is_a_certificate_to_verify(server: Server)
     assert said == ["--insecure: the server's certificate is not verified, so it may be anybody"]
 
 
-def test_certificate_files_are_looked_at_before_anything_else(server: Server) -> None:
-    for name in ("ca_file", "client_cert"):
-        changes: dict[str, Any] = {name: "nowhere.pem"}
-        with pytest.raises(UsageError, match=r"nowhere\.pem cannot be read: No such file or directory"):
-            look(server.url(), **changes)
-    assert server.requests == []
-
-
 def test_the_version_of_http_and_of_tls_is_part_of_what_is_found(server: Server) -> None:
     site = look(server.url(), model="m", streams_per_connection=3)
     assert (site.found.http_version, site.found.tls) == ("1.1", None)

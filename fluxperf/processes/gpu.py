@@ -21,6 +21,9 @@ _POLL_S = 1.0
 _SAY_EACH_S = 10.0
 # Others may take a little meanwhile, and the driver rounds.
 _SLACK_MIB = 256
+_APP_COLUMNS = ("pid", "used_memory", "gpu_uuid")
+_GPU_COLUMNS = ("uuid", "memory.used")
+_GPU_NAMES = ("GPU-", "MIG-")
 
 Rows = list[list[str]]
 
@@ -98,11 +101,11 @@ class GpuMemory:
 
     def _apps(self) -> Rows | None:
         """Process, MiB and GPU of each that holds memory."""
-        return self._ask("--query-compute-apps=pid,used_memory,gpu_uuid", 3)
+        return self._ask(f"--query-compute-apps={','.join(_APP_COLUMNS)}", len(_APP_COLUMNS))
 
     def _used(self) -> dict[str, int] | None:
         """MiB in use of each GPU."""
-        rows = self._ask("--query-gpu=uuid,memory.used", 2)
+        rows = self._ask(f"--query-gpu={','.join(_GPU_COLUMNS)}", len(_GPU_COLUMNS))
         return None if rows is None else {gpu: int(mib) for gpu, mib in rows if mib.isdecimal()}
 
     def _ask(self, query: str, columns: int) -> Rows | None:
@@ -124,20 +127,22 @@ class GpuMemory:
         except OSError as error:
             trouble = f"cannot be run: {error.strerror}"
         else:
-            lines = answer.stdout.decode("utf-8", "replace").splitlines()
-            rows = [[field.strip() for field in line.split(",")] for line in lines if line.strip()]
-            if answer.returncode != 0:
-                trouble = f"ends with exit status {answer.returncode}"
-            elif all(len(row) == columns and _is_sane(row) for row in rows):
+            rows = read_rows(answer.stdout.decode("utf-8", "replace"), columns)
+            if answer.returncode == 0 and rows is not None:
                 return rows
-            else:
-                trouble = "gives an answer of another form"
+            failed = answer.returncode != 0
+            trouble = f"ends with exit status {answer.returncode}" if failed else "gives an answer of another form"
         if not self._doubted:
             self._doubted = True
             self._say(f"nvidia-smi {trouble}: whether GPU memory is free before the next start is not known")
         return None
 
 
-def _is_sane(row: list[str]) -> bool:
-    """Whether it begins with the number of a process or the name of a GPU."""
-    return row[0].isdecimal() if len(row) == 3 else row[0].startswith(("GPU-", "MIG-"))
+def read_rows(text: str, columns: int) -> Rows | None:
+    """The fields of each line; None unless all are as many, the first a number of a process or the name of a GPU."""
+    rows = [[part.strip() for part in line.split(",")] for line in text.splitlines() if line.strip()]
+    sane = (
+        len(row) == columns and (row[0].isdecimal() if columns == len(_APP_COLUMNS) else row[0].startswith(_GPU_NAMES))
+        for row in rows
+    )
+    return rows if all(sane) else None

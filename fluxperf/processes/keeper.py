@@ -1,8 +1,8 @@
 """The watchdog of one command: a program of its own, which outlives FluxPerf just long enough to leave nothing behind.
 
 It is started as `python -I -S keeper.py CONTROL PARENT` with two inherited descriptors: one end of a pair of sockets,
-and a pidfd of FluxPerf. What to run comes as the first line of JSON through the socket (a command line, or an environment
-of its own, would show the secrets in it); it answers with facts, each a line of JSON, and leaves it to the other side
+and a pidfd of FluxPerf. What to run comes as the first line of JSON through the socket (its command line, or its own
+environment, would show the secrets in it); it answers with facts, each a line of JSON, and leaves it to the other side
 to judge them:
 
     {"news": "started", "pid": N}      or  {"news": "failed", "why": TEXT}, which is the last one

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,12 +63,12 @@ class Kept:
         self._heard_all = False
         self._buffer = b""
         self._process: subprocess.Popen[bytes] | None = None
-        self._control, self._theirs = socket.socketpair()
+        self._control: socket.socket | None = None
 
     @property
     def fd(self) -> int | None:
         """Readable when there is news, and from the end on; None: closed."""
-        return self._control.fileno() if self._control.fileno() >= 0 else None
+        return None if self._control is None else self._control.fileno()
 
     @property
     def keeper_pid(self) -> int | None:
@@ -83,8 +83,7 @@ class Kept:
     def start(self, output: int) -> None:
         """Starts it; both its outputs go to the file with the descriptor `output`. Raises RunFailed if it cannot."""
         try:
-            self._spawn(output)
-            self._give_order()
+            self._give_order(self._spawn(output))
             self._await_start()
         except BaseException:
             self.stop()
@@ -103,7 +102,7 @@ class Kept:
 
     def poll(self) -> None:
         """Takes in what there is of news."""
-        while self.fd is not None and not self._heard_all:
+        while self._control is not None and not self._heard_all:
             try:
                 data = self._control.recv(1 << 16, socket.MSG_DONTWAIT)
             except BlockingIOError:
@@ -121,8 +120,9 @@ class Kept:
 
     def ask_to_stop(self) -> None:
         """Has everything ended, and does not wait for it."""
-        with suppress(OSError):
-            self._control.shutdown(socket.SHUT_WR)
+        if self._control is not None:
+            with suppress(OSError):  # it has ended
+                self._control.shutdown(socket.SHUT_WR)
 
     def await_end(self, timeout_s: float) -> bool:
         """Waits until the watchdog has nothing more to say; False: it has not come to this in time."""
@@ -142,37 +142,39 @@ class Kept:
             self._end()
             raise
 
-    def _spawn(self, output: int) -> None:
-        parent = os.pidfd_open(os.getpid())
+    def _spawn(self, output: int) -> socket.socket:
+        """Starts the watchdog; the socket to it."""
         try:
-            with _signals_blocked():
+            with _signals_blocked(), ExitStack() as stack:
+                self._control, theirs = socket.socketpair()
+                stack.callback(theirs.close)
+                parent = os.pidfd_open(os.getpid())
+                stack.callback(os.close, parent)
                 self._process = subprocess.Popen(  # noqa: S603 - a program of our own
-                    [sys.executable, "-I", "-S", keeper.__file__, str(self._theirs.fileno()), str(parent)],
+                    [sys.executable, "-I", "-S", keeper.__file__, str(theirs.fileno()), str(parent)],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
                     cwd="/",
                     env={name: os.environ[name] for name in _WATCHDOG_ENVIRONMENT if name in os.environ},
-                    pass_fds=(self._theirs.fileno(), parent),
+                    pass_fds=(theirs.fileno(), parent),
                     start_new_session=True,
                 )
-                self._theirs.close()
         except OSError as error:
             raise RunFailed(f"cannot start a watchdog process: {error.strerror}") from error
-        finally:
-            os.close(parent)
+        return self._control
 
-    def _give_order(self) -> None:
+    def _give_order(self, control: socket.socket) -> None:
         order = {
             "command": [_characters(word) for word in self.order.command],
             "env": {_characters(name): _characters(text) for name, text in self.order.env.items()},
             "cwd": None if self.order.cwd is None else _characters(self.order.cwd),
             "stop_timeout_s": self.order.stop_timeout_s,
         }
-        self._control.settimeout(START_TIMEOUT_S)
+        control.settimeout(START_TIMEOUT_S)
         with suppress(BrokenPipeError, ConnectionResetError, TimeoutError):  # what comes back tells
-            self._control.sendall(json.dumps(order).encode() + b"\n")
-        self._control.setblocking(False)
+            control.sendall(json.dumps(order).encode() + b"\n")
+        control.setblocking(False)
 
     def _await_start(self) -> None:
         deadline_ns = now_ns() + s_to_ns(START_TIMEOUT_S)
@@ -208,8 +210,9 @@ class Kept:
             if self.lost or not self._over:
                 self._end_session()
             process.wait(SESSION_TIMEOUT_S)
-        self._theirs.close()
-        self._control.close()
+        if self._control is not None:
+            self._control.close()
+            self._control = None
 
     def _end_session(self) -> None:
         """Ends what the watchdog has left, which cannot tell any more: its session, whose number it holds until reaped.

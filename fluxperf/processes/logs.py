@@ -67,21 +67,22 @@ class Log:
 
         The line may still be without its end, once that has not come between two calls.
         """
-        needle, budget = wanted.encode("utf-8", "surrogateescape"), _MOST_BYTES_A_LOOK
+        needle, budget, grown = wanted.encode("utf-8", "surrogateescape"), _MOST_BYTES_A_LOOK, False
         while True:
             piece = self._more()
             self._rest += piece
+            grown = grown or bool(piece)
+            budget -= len(piece)
             at = self._rest.find(needle)
             end = -1 if at < 0 else self._rest.find(b"\n", at)
-            if at >= 0 and (end >= 0 or not piece or len(self._rest) - at > _LONGEST_READY_LINE):
-                begin = self._rest.rfind(b"\n", 0, at) + 1
-                line = self._rest[max(begin, at - _LONGEST_READY_LINE) : end if end >= 0 else None]
+            if at >= 0 and (end >= 0 or not grown or len(self._rest) - at > _LONGEST_READY_LINE):
+                begin = max(self._rest.rfind(b"\n", 0, at) + 1, at - _LONGEST_READY_LINE)
+                line = self._rest[begin : end if end >= 0 else None][: 2 * _LONGEST_READY_LINE]
                 return line.decode("utf-8", "replace").rstrip("\r")
             if at < 0:  # the line that is not over, or as much of it as may hold the beginning of what is wanted
                 kept = max(len(self._rest) - self._rest.rfind(b"\n") - 1, len(needle))
                 self._rest = self._rest[-min(kept, _LONGEST_READY_LINE + len(needle)) :]
-            budget -= len(piece)
-            if not piece or at >= 0 or budget <= 0:
+            if not piece or budget <= 0:
                 return None
 
     def _more(self) -> bytes:

@@ -219,8 +219,7 @@ class ServerUnderTest:
             return kept.ended
         if kept.last_status is None:
             return None
-        last = describe_status(kept.last_status)
-        return f"it ran in the background, and the last of its processes ended with {last}"
+        return f"it ran in the background; the last of its processes: {describe_status(kept.last_status)}"
 
     def _age_s(self) -> float:
         return ns_to_s(now_ns() - self._begun_ns)

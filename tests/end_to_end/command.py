@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Far more than anything here takes: what hangs fails with what it had said.
 TIMEOUT_S = 20.0
 LEAST_PIPE_BYTES = 4096
+MARK = "FLUXPERF_TEST_MARK"
 
 # What would change a run. Unbuffered, Python loses what is left of a write that a signal interrupts.
 HIDDEN = {
@@ -45,6 +46,16 @@ def session_members(session: int) -> set[int]:
         with suppress(OSError):
             state, _, _, its_session, *_ = path.read_text(errors="replace").rpartition(")")[2].split()
             if int(its_session) == session and state not in "ZX":
+                found.add(int(path.parent.name))
+    return found
+
+
+def marked(mark: str) -> set[int]:
+    """The processes that have it in their environment, whatever session they are in: what a run has started."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if f"{MARK}={mark}".encode() in path.read_bytes().split(b"\0"):
                 found.add(int(path.parent.name))
     return found
 
@@ -72,14 +83,20 @@ class Ended(NamedTuple):
 class Running:
     """A run under way, the leader of a session of its own."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], mark: str) -> None:
         self.process = process
         self.pid = process.pid
+        self.mark = mark
+
+    @property
+    def members(self) -> set[int]:
+        """It and all that it started, but for watchdogs, which have sessions and environments of their own."""
+        return session_members(self.pid) | marked(self.mark)
 
     @property
     def others(self) -> set[int]:
-        """Its workers, and its mock server if it has one."""
-        return session_members(self.pid) - {self.pid}
+        """Its workers, and its server if it has one."""
+        return self.members - {self.pid}
 
     def press_ctrl_c(self) -> None:
         """SIGINT to the whole group, as a terminal sends it."""
@@ -99,13 +116,13 @@ class Running:
         except subprocess.TimeoutExpired:
             self.kill()
             pytest.fail(f"it did not end within {TIMEOUT_S:g} s: {self.process.communicate()}")
-        left = [pid for pid in session_members(self.pid) if not ended(pid, TIMEOUT_S)]
+        left = [pid for pid in self.members if not ended(pid, TIMEOUT_S)]
         assert not left, f"processes were left behind: {left}"
         return Ended(self.process.returncode, out or "", err or "")
 
     def kill(self) -> None:
         """Ends it and all that it started."""
-        for pid in session_members(self.pid):
+        for pid in self.members:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -126,10 +143,12 @@ class Fluxperf:
         """Starts `fluxperf {line}`, quoted as in a shell. Its output goes to pipes unless `popen` says otherwise."""
         command = [sys.executable, str(ROOT / "bin" / "fluxperf"), *shlex.split(line)]
         outputs = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        mark = f"{self.place}/{len(self.runs)}"
+        surroundings = environment({MARK: mark, **(env or {})})
         process: subprocess.Popen[str] = subprocess.Popen(
-            command, cwd=self.place, env=environment(env or {}), text=True, start_new_session=True, **(outputs | popen)
+            command, cwd=self.place, env=surroundings, text=True, start_new_session=True, **(outputs | popen)
         )
-        self.runs.append(Running(process))
+        self.runs.append(Running(process, mark))
         return self.runs[-1]
 
     def start_stalling(self, line: str, env: Mapping[str, str] | None = None) -> Running:

@@ -64,12 +64,14 @@ CASES = {
     ),
     "two orders": Case(f"{GOOD} --no-shuffle-round2 --round2-order reversed", "contradicts --round2-order reversed"),
     "an engine that is not known": Case(f"{GOOD} --engine ollama", "--engine is one of auto, vllm"),
+    "a recipe that is not there": Case("--recipe recipe.yaml", "recipe.yaml: the recipe cannot be read: No such file"),
+    "going on after an error without a recipe": Case(f"{GOOD} --continue-on-error", "needs --recipe"),
     "a debug directory that is a file": Case(f"{GOOD} --debug --debug-log-dir prompts.jsonl", "--debug-log-dir"),
 }
 NOT_YET = {
     "completions": "--dataset prompts.jsonl --endpoint http://localhost/v1/completions",
     "sessions": f"{GOOD} --mode multi_turn",
-    "a recipe": "--recipe recipe.yaml",
+    "gates": "--dataset prompts.jsonl --fail-on x",
     "compare": "compare a b",
 }
 
@@ -147,7 +149,7 @@ def test_help_and_version_need_nothing(fluxperf: Fluxperf) -> None:
     assert (ended.code, ended.err) == (0, "")
     for option in ("--concurrency", "--dataset", "--endpoint", "--slo-file", "--mock-server"):
         assert option in ended.out
-    for later in ("--recipe", "--repeat", "multi_turn"):
+    for later in ("--fail-on", "--repeat", "multi_turn"):
         assert later not in ended.out
     assert fluxperf("--version").out.startswith("fluxperf ")
 

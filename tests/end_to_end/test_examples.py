@@ -99,13 +99,13 @@ def test_the_one_with_environments(clone: Fluxperf) -> None:
     assert ended.code == 0, ended.err
     place = clone.place / "results" / "env_test"
     assert folders(place) == {"Cache off", "Cache on"}
-    assert [cached(place / "Cache off", 2, number) for number in (1, 2)] == [0, 0]
-    assert cached(place / "Cache on", 2, 1) < 0.1
-    assert cached(place / "Cache on", 2, 2) > 0.5
+    assert [cached(place / "Cache off", 1, number) for number in (1, 2)] == [0, 0]
+    assert cached(place / "Cache on", 1, 1) < 0.1
+    assert cached(place / "Cache on", 1, 2) > 0.5
     assert "Cache off has ENABLE_PREFIX_CACHE=false" in (place / "Cache off" / "hooks.log").read_text("utf-8")
     off, on = read(place / "run.json")["stages"]
-    assert off["env"] == {"ENABLE_PREFIX_CACHE": "false", "FLUXPERF_MOCK_DECODE_MS": "1"}
-    assert on["env"] == {"ENABLE_PREFIX_CACHE": "true", "FLUXPERF_MOCK_DECODE_MS": "1", "HF_TOKEN": None}
+    assert off["env"] == {"ENABLE_PREFIX_CACHE": "false", "FLUXPERF_MOCK_DECODE_MS": "4"}
+    assert on["env"] == {"ENABLE_PREFIX_CACHE": "true", "FLUXPERF_MOCK_DECODE_MS": "4", "HF_TOKEN": None}
     assert "Stages Side by Side" in ended.out
 
 
@@ -120,7 +120,7 @@ def test_the_one_that_restarts_a_server(clone: Fluxperf) -> None:
     assert starts == [1, 2, 1]  # Large cache, New for each level, Small cache
     stages = read(place / "run.json")["stages"]
     assert [stage["server"]["starts"] for stage in stages] == [1, 1, 2]
-    assert ["--cache-tokens 640" in stage["server"]["command"] for stage in stages] == [False, True, False]
+    assert ["--cache-tokens 320" in stage["server"]["command"] for stage in stages] == [False, True, False]
     last = read(place / "New for each level" / "run.json")["rounds"]
     assert [one["cold"] for one in last if one["round"] == 1] == [True, True]
 
@@ -128,6 +128,6 @@ def test_the_one_that_restarts_a_server(clone: Fluxperf) -> None:
 def test_options_beside_a_recipe(clone: Fluxperf) -> None:
     ended = run(clone, "recipe_env_test.yaml", "--num-samples 4 --rounds 1 --output-dir results/quick")
     assert ended.code == 0, ended.err
-    assert "--num-samples 4 overrides num_samples 16" in ended.err
+    assert "--num-samples 4 overrides num_samples 12" in ended.err
     rounds = read(clone.place / "results" / "quick" / "run.json")["rounds"]
     assert [one["total_requests"] for one in rounds] == [4, 4]

@@ -136,7 +136,7 @@ def test_suites_with_nulls_against_the_mock(fluxperf: Fluxperf, shuffle: str) ->
     ]
     assert [one["env"] for one in run["stages"]] == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "0,1"}]
     assert [one["total_requests"] for one in run["rounds"]] == [2, 2, 4, 4, 8, 8]
-    settings = read(few / "concurrency_2_round_2.json")["configuration"]
+    settings = run["stages"][0]["configuration"]
     assert (settings["max_output_tokens"], settings["min_output_tokens"], settings["mode"]) == (6, 2, "dual_round")
     assert settings["round2_order"] == ("shuffled" if shuffle == "true" else "same")
     copy = read(fluxperf.place / "copies" / "evening.json")
@@ -163,6 +163,8 @@ def test_a_vllm_block_whose_server_is_started_for_each_stage(fluxperf: Fluxperf,
     stages = read(place / "run.json")["stages"]
     assert [stage["server"]["starts"] for stage in stages] == [1, 1]
     assert "listening on" in (fluxperf.place / "vllm.log").read_text()
+    with socket.socket() as client:  # nothing is left that listens
+        assert client.connect_ex(("127.0.0.1", int(stages[0]["configuration"]["address"].rpartition(":")[2]))) != 0
     assert read(fluxperf.place / "copies" / "run.json") == read(place / "run.json")
 
 

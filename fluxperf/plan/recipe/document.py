@@ -78,8 +78,8 @@ def read_document(file: Path, data: bytes, faults: Faults) -> Document:
     if not isinstance(node, yaml.MappingNode):
         raise UsageError(f"{file}:{_line(node)}: a recipe is a mapping with keys such as global and stages")
     top = _Builder(file, faults).build(node, Place(_line(node)))
-    if not isinstance(top, Block):  # pragma: no cover - a mapping node makes a block
-        raise TypeError(top)
+    if not isinstance(top, Block):  # tagged as something else
+        raise UsageError("\n".join(faults.found))
     return Document(top, node, text)
 
 

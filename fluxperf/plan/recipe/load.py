@@ -13,7 +13,7 @@ from fluxperf.plan.campaign import Campaign, RecipeText, StageSpec
 from fluxperf.plan.recipe.document import MOST_BYTES, Block, Listing, Value, read_document
 from fluxperf.plan.recipe.env import make_lookup, read_env
 from fluxperf.plan.recipe.faults import Faults, Place, unknown_key
-from fluxperf.plan.recipe.folders import read_name
+from fluxperf.plan.recipe.folders import Folders, read_name
 from fluxperf.plan.recipe.keys import OF_CAMPAIGN, SUITE, TOP, option_keys
 from fluxperf.plan.recipe.masks import mask_text, secrets_of
 from fluxperf.plan.recipe.options import Item, OptionReader
@@ -114,12 +114,12 @@ def _find_stages(top: Block, faults: Faults, surroundings: RecipeSurroundings) -
     if "stages" in given:
         yield from (StageSource(block) for block in _blocks(given["stages"], "stages", faults))
     elif "suites" in given:
-        named: dict[str, int] = {}
+        folders = Folders()
         for suite in _blocks(given["suites"], "suites", faults):
             check_keys(suite, SUITE, faults)
             name = read_name(suite, reader)
-            if name is not None and named.setdefault(name, suite.place.line) != suite.place.line:
-                faults.add(suite.entries["name"].place, f"is the name of the suite in line {named[name]}: rename one")
+            if name is not None:
+                folders.take((name,), suite, reader)
             stages = resolve_null(suite.entries.get("stages"))
             if stages is None:
                 faults.add(suite.place, "stages is missing: a suite needs some")

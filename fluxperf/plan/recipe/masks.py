@@ -21,7 +21,7 @@ from fluxperf.masking import (
     secrets_in_url,
 )
 from fluxperf.plan.campaign import StageSpec
-from fluxperf.plan.recipe.document import Document
+from fluxperf.plan.recipe.document import NULL, TEXT, Document
 
 # Keys whose values are read in a way of their own, whatever is below them.
 _REGIONS = {
@@ -102,8 +102,8 @@ class _Finder:
                 for entry in node.value:
                     self.hide(entry, secrets_in_command(words))
             for entry in node.value:
-                self.visit(entry, key, region)
-        elif isinstance(node, yaml.ScalarNode):
+                self.visit(entry, "" if region == "body" else key, region)
+        elif isinstance(node, yaml.ScalarNode) and node.tag != NULL and (region != "body" or node.tag == TEXT):
             self.hide(node, list(_find_secrets(node.value, key, region)))
 
     def hide(self, node: yaml.ScalarNode, secrets: Iterable[str]) -> None:

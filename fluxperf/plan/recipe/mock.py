@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fluxperf.plan.recipe.document import Block, Scalar, Value
@@ -53,9 +53,12 @@ class MockReader:
         if key == "enabled":
             return bool(self.reader.read(value, read_flag))
         found = self.reader.python(value)
-        if found is None:
-            return None
-        if problem := self.find_problem(key, found):
+        problem = None if found is None else self.find_problem(key, found)
+        if problem is not None and isinstance(value, Scalar) and not value.plain:
+            # Within braces a variable has to be quoted, and may be meant as a number all the same.
+            found = self.reader.python(replace(value, plain=True))
+            problem = None if found is None else self.find_problem(key, found)
+        if problem is not None:
             self.reader.refuse(value.place, problem)
         return found
 

@@ -119,7 +119,7 @@ def server(recipes: Recipes, text: str, own: str = "") -> ServerSpec | None:
     [
         ("{command: serve}", {"command": ("serve",)}),
         ("{command: [serve, --port, 8001, 0755, true]}", {"command": ("serve", "--port", "8001", "0755", "true")}),
-        ("{command: serve 'a b' ${N:-c d}}", {"command": ("serve", "a b", "c", "d")}),
+        ("{command: \"serve 'a b' ${N:-c d}\"}", {"command": ("serve", "a b", "c", "d")}),
         ("{command: ['serve', '${HOME}', $$]}", {"command": ("serve", "/home/me", "$")}),
         ("{command: 'serve ${X} > log', shell: true}", {"command": ("bash", "-c", "serve ${X} > log")}),
         ("{command: serve, env: {A: 1, B: ~}}", {"env": {"A": "1", "B": None}}),
@@ -144,7 +144,7 @@ def server(recipes: Recipes, text: str, own: str = "") -> ServerSpec | None:
 )
 def test_server_is_read(recipes: Recipes, block: str, expected: Mapping[str, Any]) -> None:
     for found in (server(recipes, f"server: {block}"), server(recipes, "", f"server: {block}")):
-        assert found == ServerSpec(**({"command": ("serve",)} | expected))
+        assert found == ServerSpec(**{"command": ("serve",), **expected})
 
 
 @pytest.mark.parametrize(
@@ -227,8 +227,8 @@ def test_a_server_needs_an_endpoint(recipes: Recipes) -> None:
 )
 def test_vllm_is_a_server(recipes: Recipes, block: str, expected: Mapping[str, Any]) -> None:
     ready = Ready(url="http://127.0.0.1:8000/health", statuses=(200,))
-    facts = {"command": ("bash", "-c", "x"), "port": 8000, "ready": ready}
-    assert server(recipes, f"vllm: {block}") == ServerSpec(**(facts | expected))
+    facts: dict[str, Any] = {"command": ("bash", "-c", "x"), "port": 8000, "ready": ready, **expected}
+    assert server(recipes, f"vllm: {block}") == ServerSpec(**facts)
 
 
 @pytest.mark.parametrize(
@@ -293,12 +293,11 @@ def test_vllm_has_an_endpoint_of_its_own(recipes: Recipes) -> None:
 )
 def test_mock_is_read(recipes: Recipes, top: str, own: str, mock: Mapping[str, Any] | None) -> None:
     stage = recipes.stage(with_stage(top, own))
-    assert stage.settings.mock_server is (mock is not None)
-    if mock is None:
-        assert stage.mock is None
-    else:
-        assert stage.mock == {"host": "127.0.0.1", "port": 0} | mock
-        assert (stage.settings.mock_host, stage.settings.mock_port) == (stage.mock["host"], stage.mock["port"])
+    expected = None if mock is None else {"host": "127.0.0.1", "port": 0, **mock}
+    assert stage.mock == expected
+    assert stage.settings.mock_server is (expected is not None)
+    if expected is not None:
+        assert (stage.settings.mock_host, stage.settings.mock_port) == (expected["host"], expected["port"])
 
 
 @pytest.mark.parametrize(
@@ -347,7 +346,7 @@ def test_with_a_mock_no_endpoint_is_needed(recipes: Recipes) -> None:
     [
         ("null", []),
         ("[]", []),
-        ("echo ${A} $$", [("bash", "-c", "echo ${A} $$")]),
+        ("'echo ${A} $$'", [("bash", "-c", "echo ${A} $$")]),
         ("[serve, 5, '${HOME}']", [("serve", "5", "/home/me")]),
         ("[serve]", [("serve",)]),
         ("['serve a', serve]", [("bash", "-c", "serve a"), ("bash", "-c", "serve")]),

@@ -116,6 +116,7 @@ def test_what_a_recipe_cannot_hold_is_a_fault(text: str, fault: str) -> None:
         ("# nothing\n", "r.yaml: the recipe is empty; it needs global, and stages or suites"),
         ("\n- a\n", "r.yaml:2: a recipe is a mapping with keys such as global and stages"),
         ("text", "r.yaml:1: a recipe is a mapping with keys such as global and stages"),
+        ("!!str\na: 1\n", "r.yaml:1: the tag 'tag:yaml.org,2002:str' means nothing in a recipe"),
         (b"a: 1\nb: \xff\n", "r.yaml:2: not UTF-8: byte 0xff; convert the file"),
         ("a: 1\nb: \x07\n", "r.yaml:2: not YAML: a character that it does not allow: '\\x07'"),
         (
