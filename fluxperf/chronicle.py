@@ -11,11 +11,12 @@ from typing import Any
 
 from fluxperf import saved
 from fluxperf.analysis.verdict import judge_run
+from fluxperf.clock import timestamp
 from fluxperf.masking import mask_env
 from fluxperf.model import RoundName, RunResult, StageResult, StageState
 from fluxperf.output import OutputDirectory, write_copy
 from fluxperf.plan.campaign import Campaign, StageSpec
-from fluxperf.provenance import Origin, describe_recipe, timestamp
+from fluxperf.provenance import Origin, describe_recipe
 from fluxperf.saved import SavedRun, SavedStage
 
 

@@ -94,6 +94,7 @@ def read_campaign(recipe: str | None, values: dict[str, Any]) -> Campaign:
     """What the options ask for, with a recipe or without one. Raises UsageError."""
     if recipe is not None:
         from fluxperf.plan.recipe.load import RecipeSurroundings, load_recipe
+        from fluxperf.survey import find_selector_problem
         from fluxperf_mock.settings import MockSettings, find_problem
 
         def find_mock_conflict(values: Mapping[str, Any]) -> str | None:
@@ -111,6 +112,7 @@ def read_campaign(recipe: str | None, values: dict[str, Any]) -> Campaign:
             find_mock_problem=find_problem,
             later=later,
             find_mock_conflict=find_mock_conflict,
+            find_metric_problem=find_selector_problem,
         )
         return load_recipe(Path(recipe), values, surroundings)
     from fluxperf.plan.campaign import campaign_of

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import datetime
 import os
 import socket
 import struct
@@ -96,6 +97,11 @@ def kernel_stamps_work() -> bool:
                     return True
                 time.sleep(STAMP_RETRY_S)
     return False
+
+
+def timestamp() -> str:
+    """Now, as people tell the time: UTC, to the second (RFC 3339)."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def stamped_socket() -> socket.socket:

@@ -24,6 +24,7 @@ from fluxperf.model import RoundName
 from fluxperf.model.timeline import from_row
 from fluxperf.output import OutputDirectory, RoundFiles
 from fluxperf.particulars import StagePlan
+from fluxperf.past import describe_place
 from fluxperf.plan.editions import plan_editions
 from fluxperf.plan.planner import LevelPlan
 from fluxperf.provenance import Asked, ask_server
@@ -31,7 +32,7 @@ from fluxperf.resumption import Resumption
 from fluxperf.sent import SentPrompts
 from fluxperf.site import Site, find_site
 from fluxperf.spool import Spooled
-from fluxperf.stage import RoundHooks, Stage, Surroundings, describe_place, make_client, share
+from fluxperf.stage import RoundHooks, Stage, Surroundings, make_client, share
 from fluxperf.survey import StageSurvey
 from fluxperf.voice import Voice
 from fluxperf.watch.lookout import Lookout, Wishes, open_lookout

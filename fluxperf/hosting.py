@@ -19,6 +19,7 @@ from fluxperf.engine.tls import make_context
 from fluxperf.errors import RunFailed, ServerDied
 from fluxperf.masking import mask_command, mask_env, mask_url
 from fluxperf.plan.campaign import Ready, Restart, ServerSpec, StageSpec
+from fluxperf.processes.gpu import GpuMemory
 from fluxperf.processes.server import Launch, ServerUnderTest
 from fluxperf.site import find_key, hidden_variables, read_trust
 from fluxperf_mock.settings import mock_command
@@ -53,6 +54,7 @@ class Host:
         self._launch: Launch | None = None
         self._fresh = False
         self._death: str | None = None
+        self._gpu = GpuMemory(say)
 
     def enter(self, stage: StageSpec, ground: Ground) -> str:
         """The stage begins, and its environment is set: its server is there when this returns.
@@ -167,6 +169,7 @@ class Host:
             say=self._say if stage.mock is None else be_silent,
             secrets=self._secrets,
             ran_before=self.life > 0,
+            gpu=self._gpu,
         )
 
     def _start(self, spec: ServerSpec) -> None:

@@ -9,12 +9,13 @@ from fluxperf.analysis.dose import respond
 from fluxperf.analysis.evaluation import evaluate
 from fluxperf.analysis.paired import compare, compare_pairs, pair
 from fluxperf.analysis.verdict import judge_run
+from fluxperf.clock import timestamp
 from fluxperf.errors import MeasurementInvalid, RunFailed
 from fluxperf.model import CONTROL, Comparison, RoundResult, RunResult, Status, Verdict
 from fluxperf.model.dose import DoseResponse
 from fluxperf.model.evaluation import CacheEvaluation
 from fluxperf.output import OutputDirectory, write_copy
-from fluxperf.provenance import Asked, describe_asked, describe_recipe, describe_server, timestamp
+from fluxperf.provenance import Asked, describe_asked, describe_recipe, describe_server
 from fluxperf.report import render_answer, render_comparison, render_round, render_verdict
 from fluxperf.voice import Voice
 

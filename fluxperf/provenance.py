@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import platform
 from collections.abc import Callable, Mapping
@@ -119,11 +118,6 @@ def describe_environment() -> Mapping[str, Any]:
         "working_directory": str(Path.cwd()),
         "revision": describe_revision(Path.cwd()),
     }
-
-
-def timestamp() -> str:
-    """Now, in UTC (RFC 3339)."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _version(name: str) -> str | None:

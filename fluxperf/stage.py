@@ -10,10 +10,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import TypeAlias
 
-from fluxperf.analysis.evidence import Evidence, History
+from fluxperf.analysis.evidence import Evidence
 from fluxperf.analysis.merge import merge_tallies, summarise
 from fluxperf.api import Api
-from fluxperf.clock import kernel_stamps_work
+from fluxperf.clock import timestamp
 from fluxperf.engine.board import Board, Column
 from fluxperf.engine.bodies import Tickets
 from fluxperf.engine.exchange import make_template
@@ -25,18 +25,17 @@ from fluxperf.errors import (
     RunFailed,
     ServerRefused,
     ServerUnreachable,
-    UsageError,
     WorkerDied,
 )
 from fluxperf.hosting import Host
 from fluxperf.launch.fork import Gathered, Team, Watch
 from fluxperf.launch.signals import Signals
 from fluxperf.mapped import in_order
-from fluxperf.model import CONTROL, CacheReset, Outcome, PromptBytes, Refusal, RoundName, RoundResult, Timeline
+from fluxperf.model import CONTROL, Outcome, PromptBytes, Refusal, RoundName, RoundResult, Timeline
 from fluxperf.model.timeline import from_row, to_row
 from fluxperf.output import OutputDirectory, RoundFiles, fresh_log
 from fluxperf.particulars import StagePlan, configuration, notes
-from fluxperf.plan.campaign import StageSpec
+from fluxperf.past import Past, Witnesses
 from fluxperf.plan.planner import LevelPlan, RoundPlan, deal_lanes
 from fluxperf.sent import SentPrompts
 from fluxperf.spool import Spooled, SpoolWriter
@@ -52,16 +51,6 @@ ADVICE = {
     Refusal.NOT_FOUND: "check the path of --endpoint (it ends with /v1/chat/completions) and --model",
     Refusal.METHOD_NOT_ALLOWED: "check the path of --endpoint: the one that takes POST ends with /v1/chat/completions",
 }
-
-
-def choose_stamps(wanted: str) -> bool:
-    """Whether the kernel stamps arrivals; False: the user clock. Raises UsageError if it must and cannot."""
-    if wanted == "user":
-        return False
-    works = kernel_stamps_work()
-    if not works and wanted == "kernel":
-        raise UsageError("--timestamps kernel: this kernel does not stamp received segments; use auto or user")
-    return works
 
 
 def make_client(plan: StagePlan, api: Api) -> Client:
@@ -105,7 +94,7 @@ class Stage:
         self._signals = around.signals
         self._lookout = around.lookout
         self._shared = shared
-        self._begun = False
+        self._past = Past(plan, Witnesses(around.lookout, around.host, around.sent))
 
     def run_round(
         self, level: LevelPlan, plan: RoundPlan, team: Team, progress: Progress
@@ -120,7 +109,8 @@ class Stage:
         self._shared.tickets.lay_out(self._plan.preparation.tickets(plan.edition, plan.order))
         self._shared.board.clear()
         fresh = self._make_ready(level, plan)
-        history = self._history(level, plan, fresh=fresh)
+        history = self._past.look_back(level, plan, fresh=fresh)
+        started_at = timestamp()
         progress.begin(self._title(level, plan), len(plan.order))
         gathered = self._gather(orders, team, progress)
         tally = self._merge(gathered, files, orders)
@@ -138,6 +128,7 @@ class Stage:
             history=history,
         )
         result = self._conclude(level, plan, evidence, remarks)
+        result = replace(result, configuration={**result.configuration, "started_at": started_at})
         if self._plan.settings.save_requests:
             lines: Spooled[str] = Spooled(files.all_transcripts(), str)
             self._output.write_lines(f"requests_{files.name}.jsonl", lines)
@@ -195,38 +186,6 @@ class Stage:
             more_workers=self._plan.count_workers(level, plan) < cores,
             streams_per_connection=self._plan.streams_per_connection or 1,
         )
-
-    def _history(self, level: LevelPlan, plan: RoundPlan, *, fresh: bool) -> History:
-        """What the round's prompts have been through; empties the cache first, if that was asked for here.
-
-        `fresh`: the server began anew for this round.
-        """
-        reset = self._reset(plan)
-        emptied = fresh or (reset is not None and reset.accepted)
-        new = self._plan.settings.salt or plan.round == CONTROL
-        return History(
-            round=plan.round,
-            new=new if plan.round in (1, CONTROL) else False,
-            repeats=plan.round not in (1, CONTROL) and not emptied,
-            sent_before=None if new else self._sent_before(level, plan, emptied=emptied),
-            reset=reset,
-        )
-
-    def _sent_before(self, level: LevelPlan, plan: RoundPlan, *, emptied: bool) -> str | None:
-        """Where this server was sent any of the level's prompts before round 1 of it; they are noted as sent."""
-        sent, audience = self._around.sent, self._plan.audience(self._around.host.life)
-        if emptied:
-            sent.forget(audience.url)
-        found = sent.find(audience, level.sample) if plan.round == 1 else None
-        sent.add(audience, level.sample, self._plan.dataset_size, describe_place(self._plan.spec, level.concurrency))
-        return found
-
-    def _reset(self, plan: RoundPlan) -> CacheReset | None:
-        settings = self._plan.settings
-        between = settings.reset_cache_between_rounds if plan.round != 1 else settings.reset_cache_between_concurrency
-        due = between if self._begun else settings.reset_cache_url is not None
-        self._begun = True
-        return self._lookout.reset() if due else None
 
     def _orders(self, level: LevelPlan, plan: RoundPlan, files: RoundFiles) -> dict[int, RoundOrder]:
         settings = self._plan.settings
@@ -304,11 +263,6 @@ class Stage:
             notes=remarks,
             partial=evidence.stopped,
         )
-
-
-def describe_place(spec: StageSpec, concurrency: int) -> str:
-    """Where prompts were sent, as the end of a sentence."""
-    return f"at concurrency {concurrency}" + ("" if spec.title is None else f" of stage {spec.title}")
 
 
 def live_counts(board: Board) -> LiveCounts:

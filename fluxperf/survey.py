@@ -145,10 +145,17 @@ def choose_stamps(wanted: str) -> bool:
 def check_selectors(metrics: Sequence[str]) -> None:
     """Raises UsageError unless each of `--prometheus-metrics` is the name of a metric, with labels or without."""
     for text in metrics:
-        try:
-            parse_selector(text)
-        except ValueError as error:
-            raise UsageError(f"--prometheus-metrics {text!r} {error}") from error
+        if (problem := find_selector_problem(text)) is not None:
+            raise UsageError(f"--prometheus-metrics {text!r} {problem}")
+
+
+def find_selector_problem(text: str) -> str | None:
+    """Why it is not the name of a metric, with labels or without; None: it is."""
+    try:
+        parse_selector(text)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def count_workers(settings: Settings, most_in_flight: int) -> int:

@@ -44,7 +44,8 @@ LAYERS = {
     "hosting": MIDDLE | {"engine", "fluxperf_mock", "processes", "site"},
     "hooking": MIDDLE | {"processes", "site"},
     "particulars": MIDDLE | {"engine", "sent", "site"},
-    "stage": MIDDLE | SIDES | {"engine", "hosting", "launch", "output", "particulars", "sent", "site"},
+    "stage": MIDDLE | SIDES | {"engine", "hosting", "launch", "output", "particulars", "past", "sent", "site"},
+    "past": MIDDLE | {"analysis", "hosting", "particulars", "sent", "watch"},
     "voice": MIDDLE | {"watch"},
     "survey": MIDDLE | {"engine", "environment", "launch", "output", "site", "voice", "watch"},
     "saved": MIDDLE | {"survey"},
@@ -60,13 +61,13 @@ LAYERS = {
     "course": MIDDLE
     | SIDES
     | {"calibrate", "chronicle", "engine", "environment", "hooking", "hosting", "launch", "ledger", "output"}
-    | {"particulars", "provenance", "resumption", "sent", "site", "stage", "survey", "voice"},
+    | {"particulars", "past", "provenance", "resumption", "sent", "site", "stage", "survey", "voice"},
     "runner": MIDDLE
     | SIDES
     | {"books", "course", "hosting", "launch", "outline", "resumption", "saved", "sent"}
     | {"survey", "voice"},
     "usage": set[str](),
-    "cli": MIDDLE | SIDES | {"calibrate", "runner", "usage"},
+    "cli": MIDDLE | SIDES | {"calibrate", "runner", "survey", "usage"},
     "__main__": {"cli"},
 }
 PURE = {"api", "model", "metrics", "plan", "tally", "analysis", "report"}

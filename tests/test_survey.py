@@ -32,7 +32,7 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def a_stage(name: str, env: Env | None = None, **settings: Any) -> StageSpec:
-    plain = {"dataset": "d.jsonl", "endpoint": "http://localhost/v1/chat/completions"}
+    plain: dict[str, Any] = {"dataset": "d.jsonl", "endpoint": "http://localhost/v1/chat/completions"}
     return StageSpec(settings=Settings(**(plain | settings)), name=name, folder=name, env=env or {})
 
 
@@ -70,8 +70,9 @@ def test_a_run_without_a_recipe_names_no_stage(stack: ExitStack) -> None:
 
 @pytest.mark.parametrize("name", ["ca_file", "client_cert"])
 def test_certificate_files_are_looked_at_before_anything_is_started(stack: ExitStack, name: str) -> None:
+    changes: dict[str, Any] = {name: "nowhere.pem"}
     with pytest.raises(UsageError, match=r"nowhere\.pem cannot be read: No such file or directory"):
-        look(stack, a_stage("A", **{name: "nowhere.pem"}))
+        look(stack, a_stage("A", **changes))
 
 
 def test_each_stage_is_looked_at_in_its_own_environment(stack: ExitStack) -> None:

@@ -38,7 +38,7 @@ class Launch:
 
     `environ` is the stage's environment; the variables `hidden`, and those that hold `key`, are taken out of it.
     `context` is for asking https:// whether it is ready. `secrets` are masked in what is quoted of the log.
-    `ran_before`: a server of ours may have had the port until now.
+    `ran_before`: a server of ours may have had the port until now, and what it held of GPUs `gpu` knows.
     """
 
     environ: Mapping[str, str] = field(repr=False)
@@ -50,6 +50,7 @@ class Launch:
     say: Callable[[str], None]
     secrets: Collection[str] = field(default=(), repr=False)
     ran_before: bool = False
+    gpu: GpuMemory | None = None
 
 
 class ServerUnderTest:
@@ -66,7 +67,7 @@ class ServerUnderTest:
         self.starts = 0
         self.ready_line: str | None = None
         self._log = Log(launch.log, launch.secrets)
-        self._gpu = GpuMemory(launch.say)
+        self._gpu = launch.gpu or GpuMemory(launch.say)
         self._kept: Kept | None = None
         self._ready = False
         self._in_background = False

@@ -185,7 +185,7 @@ def _columns(rows: Sequence[_Row], levels: Sequence[_Level], *, twice: bool) -> 
     if any(summary.goodput is not None for summary in summaries):
         yield pairs("Goodput\n% of requests", _goodput)
     if any(summary.cached_tokens is not None for summary in summaries):
-        yield pairs("Cached\n% of prompts", _cached)
+        yield pairs("Cached\n% of tokens", _cached)
 
 
 def _align(pairs: Sequence[_Pair]) -> list[str]:

@@ -40,6 +40,7 @@ def load_recipe(path: Path, given: Mapping[str, Any], surroundings: RecipeSurrou
     stages = [stage for stage in found if stage is not None]
     _tell_missing(common, len(sources))
     secrets += [secret for stage in stages for secret in secrets_of(stage)]
+    secrets += [secret.strip() for secret in secrets if secret.strip()]  # a block's text ends with a line end
     goes_on = _read_continue(common, given)
     faults.raise_if_any(secrets)
     first = stages[0].settings

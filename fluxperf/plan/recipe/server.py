@@ -21,6 +21,16 @@ VLLM = ("auto_restart", "startup_command", *_COMMON)
 _READY = ("url", "status", "log_line")
 VLLM_PORT = 8000
 
+_read_full_url = url_reader("http://127.0.0.1:8000/health, or /health")
+
+
+def read_ready_url(raw: Any) -> str:
+    """A full URL, or a path on the server of the endpoint. Raises Fault."""
+    is_path = isinstance(raw, str) and raw.startswith("/") and not raw.startswith("//") and raw.isprintable()
+    url: str = raw if is_path else _read_full_url(raw)
+    return url
+
+
 _READERS: dict[str, Read] = {
     "shell": read_flag,
     "auto_restart": read_flag,
@@ -30,7 +40,7 @@ _READERS: dict[str, Read] = {
     "stop_timeout_s": number_reader(0, 86_400),
     "restart": choice_reader(*get_args(Restart)),
     "port": integer_reader(1, 65_535),
-    "url": url_reader("http://127.0.0.1:8000/health"),
+    "url": read_ready_url,
     "log_line": read_text,
 }
 _read_status = integer_reader(100, 599)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -107,6 +108,13 @@ def test_what_is_no_environment_is_refused(recipes: Recipes, env: str, fault: st
     assert recipes.faults(with_stage("", f"env: {env}")) == [f"recipe.yaml:2: stages[0].env{fault}"]
 
 
+@pytest.mark.parametrize("text", ["model: '${BYTES}'", "env: {X: '${BYTES}'}"])
+def test_a_variable_that_is_no_text_is_refused(recipes: Recipes, text: str) -> None:
+    recipes.environ["BYTES"] = os.fsdecode(b"\xff")
+    (fault,) = recipes.faults(with_stage("", text))
+    assert fault.endswith(": holds half a surrogate pair, which is no character")
+
+
 # The server.
 
 
@@ -170,7 +178,7 @@ def test_server_is_read(recipes: Recipes, block: str, expected: Mapping[str, Any
         ),
         ("{command: serve, ready_timeout_s: 0}", ".ready_timeout_s: must be above 0, at most 86400, not 0"),
         ("{command: serve, port: 0}", ".port: must be at least 1, not 0"),
-        ("{command: serve, ready: h}", ".ready: must be a full URL such as http://127.0.0.1:8000/health"),
+        ("{command: serve, ready: h}", ".ready: must be a full URL such as http://127.0.0.1:8000/health, or /health"),
         ("{command: serve, ready: [h]}", ".ready: must be a mapping with keys such as url, status, log_line"),
         ("{command: serve, ready: {status: 99}}", ".ready.status: must be at least 100, not 99"),
         ("{command: serve, ready: {ur: x}}", ".ready.ur: unknown key; did you mean url?"),

@@ -50,6 +50,7 @@ def mask(text: str) -> tuple[str, list[str]]:
         ("x: &x {api_key: S}\nglobal: {<<: *x}", "x: &x {api_key: ****}\nglobal: {<<: *x}"),
         # Written otherwise than it is meant.
         ('api_key: "S\\u0021"', "api_key: ****"),
+        ("api_key: |\n  S\nx: y", "api_key: ****\n  ****\nx: y"),
         ("api_key: >-\n  S\n  S", "api_key: ****\n  ****\n  ****"),
     ],
 )
