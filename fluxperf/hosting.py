@@ -52,6 +52,7 @@ class Host:
         self._begun_in: StageSpec | None = None
         self._server: ServerUnderTest | None = None
         self._launch: Launch | None = None
+        self._starts = 0
         self._fresh = False
         self._death: str | None = None
         self._gpu = GpuMemory(say)
@@ -73,6 +74,7 @@ class Host:
             return self._url()
         self.close()
         self._begun_in = stage
+        self._starts = 0
         self._launch = self._plan_launch(stage, spec, ground)
         self._start(spec)
         if stage.mock is not None and stage.settings.endpoint is not None:
@@ -145,7 +147,7 @@ class Host:
             "env": mask_env(spec.env) if self._stage.mock is None else {},
             "cwd": spec.cwd,
             "restart": spec.restart,
-            "starts": self._server.starts,
+            "starts": self._starts,
             "adopted": self._server.adopted,
         }
         return shown if self._stage.mock is not None else {**shown, "log": str(self._launch.log)}
@@ -180,6 +182,7 @@ class Host:
         self._server.start()
         if not self._server.adopted:
             self.life += 1
+            self._starts += 1
             self._fresh = True
 
     def _at_any_port(self, spec: ServerSpec) -> bool:

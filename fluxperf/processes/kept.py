@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fluxperf.clock import now_ns
@@ -34,7 +35,8 @@ _WATCHDOG_ENVIRONMENT = ("LD_LIBRARY_PATH",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What to run: word by word, with which environment and where. `stop_timeout_s`: from SIGTERM to SIGKILL."""
+    """What to run: word by word, with which environment and where. `cwd` None: where we are. `stop_timeout_s`: from
+    SIGTERM to SIGKILL."""
 
     command: tuple[str, ...]
     env: Mapping[str, str] = field(repr=False)
@@ -168,7 +170,7 @@ class Kept:
         order = {
             "command": [_characters(word) for word in self.order.command],
             "env": {_characters(name): _characters(text) for name, text in self.order.env.items()},
-            "cwd": None if self.order.cwd is None else _characters(self.order.cwd),
+            "cwd": _characters(str(Path(self.order.cwd or ".").absolute())),
             "stop_timeout_s": self.order.stop_timeout_s,
         }
         control.settimeout(START_TIMEOUT_S)

@@ -37,13 +37,18 @@ def serve(port: int, statuses: str) -> None:
     server.serve_forever()
 
 
-def slip(path: str) -> None:
-    """A process that leaves the group and the session, and ignores what asks it to end."""
+def slip(path: str, *, polite: bool) -> None:
+    """A process that leaves the group and the session; it writes that it was asked to end, or ignores it."""
+
+    def say_goodbye(_signum: int, _frame: object) -> None:
+        Path(path).write_text("goodbye")
+        os._exit(0)
+
     reader, writer = os.pipe()
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, say_goodbye if polite else signal.SIG_IGN)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             Path(path).write_text(str(os.getpid()))
             os.write(writer, b"x")
@@ -74,8 +79,8 @@ def main(words: list[str]) -> None:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         elif verb == "serve":
             serve(int(words.pop(0)), words.pop(0))
-        elif verb == "slip":
-            slip(words.pop(0))
+        elif verb in ("slip", "slip-politely"):
+            slip(words.pop(0), polite=verb == "slip-politely")
         elif verb == "flood":
             flood(int(words.pop(0)))
         elif verb == "read":  # blocks until somebody writes to the pipe of that name

@@ -158,6 +158,14 @@ def test_what_slips_away_is_found(lab: Lab) -> None:
     assert not living(pid)
 
 
+def test_what_slips_away_is_asked_to_end_first(lab: Lab) -> None:
+    slipped = lab.place / "slipped"
+    kept = lab.kept("slip-politely", slipped, "hang")
+    until(lambda: slipped.exists() and slipped.read_text())
+    kept.stop()
+    assert slipped.read_text() == "goodbye"
+
+
 def test_what_a_command_leaves_is_told_and_so_is_its_end(lab: Lab) -> None:
     pipe = lab.pipe()
     kept = lab.kept(command=("bash", "-c", f"(read -r line < {pipe}; exit 7) & exit 0"))
