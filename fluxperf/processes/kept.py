@@ -35,8 +35,10 @@ _WATCHDOG_ENVIRONMENT = ("LD_LIBRARY_PATH",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What to run: word by word, with which environment and where. `cwd` None: where we are. `stop_timeout_s`: from
-    SIGTERM to SIGKILL."""
+    """What to run: word by word, with which environment and where. `cwd` None: where we are.
+
+    `stop_timeout_s`: from SIGTERM to SIGKILL.
+    """
 
     command: tuple[str, ...]
     env: Mapping[str, str] = field(repr=False)

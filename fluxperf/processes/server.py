@@ -240,7 +240,7 @@ class ServerUnderTest:
     def _adopt(self, taken: Address) -> None:
         """Takes the server that is there as ours, as long as it may be. Raises RunFailed."""
         who = ", ".join(map(str, find_listeners(taken.port)))
-        if not self.spec.adopt or self.starts:
+        if not self.spec.adopt:
             seen = f"{who} listens" if who else "another user's process, or a container's, listens"
             raise RunFailed(
                 f"cannot start the server: port {taken.port} of {taken.name[0]} is taken: {seen} there. End that, "
