@@ -179,7 +179,11 @@ class Host:
         if self._server is None or self._at_any_port(spec):
             self._server = ServerUnderTest(self._fixed(spec), self._launch)
         self._death = None
-        self._server.start()
+        try:
+            self._server.start()
+        except BaseException:
+            self._server = self._begun_in = None  # it has seen to it that nothing is left
+            raise
         if not self._server.adopted:
             self.life += 1
             self._starts += 1
