@@ -31,6 +31,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+	PYTHON=$(BIN)/python bash tests/test_recipe_env_integration.sh
 
 lint: $(STAMP)
 	$(BIN)/ruff check

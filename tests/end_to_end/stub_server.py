@@ -12,6 +12,7 @@ PLACE/mood, or the variable STUB_MOOD, has words with commas between them:
     stubborn   ignores SIGTERM
     breed      has a child and a grandchild, each in a session of its own, that ignore SIGTERM
     flood      says 4 MB before it listens
+    twin       leaves the work to a child, so that connections stay when it dies itself
 
 It appends a line of JSON to PLACE/starts for each start (pid, environ) and to PLACE/posts for each request (pid, body).
 """
@@ -43,14 +44,14 @@ def note(path: Path, **facts: Any) -> None:
 
 def breed() -> None:
     """Two processes that nobody waits for, out of the group and the session, that ignore what asks them to end."""
-    for _ in range(2):
-        if os.fork():
-            return
+    if os.fork():
+        return
+    os.setsid()
+    if not os.fork():
         os.setsid()
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if not os.fork():
-            while True:
-                signal.pause()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        signal.pause()
 
 
 class Stub(http.server.ThreadingHTTPServer):
@@ -137,7 +138,10 @@ def main(place: Path, port: int) -> None:
         os.write(1, (b"x" * 99 + b"\n") * (FLOOD_BYTES // 100))
     while "deaf" in mood:
         signal.pause()
-    Stub(place, port, mood).serve_forever()
+    server = Stub(place, port, mood)
+    while "twin" in mood and os.fork():
+        signal.pause()
+    server.serve_forever()
 
 
 if __name__ == "__main__":

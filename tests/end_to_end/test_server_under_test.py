@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.command import TIMEOUT_S, Ended, Fluxperf, Running, ended, marked
-from tests.end_to_end.servers import Scripted, Serve
-from tests.end_to_end.stub import Stub, free_port, read_json, states, watchdogs, write_recipe
+from tests.end_to_end.command import TIMEOUT_S, Ended, Fluxperf, Running, ended
+from tests.end_to_end.servers import Serve
+from tests.end_to_end.stub import Stub, read_json, states, watchdogs, write_recipe
 
 KEY = "sk-sesame-open"
 SIGNALS = {"ctrl-c": (signal.SIGINT, 130), "term": (signal.SIGTERM, 143), "kill": (signal.SIGKILL, -signal.SIGKILL)}
@@ -82,8 +82,9 @@ def test_a_command_that_is_not_there_is_told_before_anything_is_started(fluxperf
 
 
 def test_a_death_in_a_round_is_noticed_at_once(fluxperf: Fluxperf, stub: Stub) -> None:
+    """A process that it leaves keeps the connections: two requests would hang until their timeout of 300 s."""
     write(fluxperf, stub)
-    stub.be("hold=3,die=5")  # two requests hang, and would until their timeout of 300 s, which Running.end would notice
+    stub.be("hold=3,twin")
     running = fluxperf.start("--recipe recipe.yaml")
     stub.await_posts(running, 4)
     os.kill(stub.pids()[0], signal.SIGSEGV)
@@ -132,6 +133,23 @@ def test_a_port_that_is_a_strangers_is_an_error(fluxperf: Fluxperf, stub: Stub, 
     assert (stub.starts(), stranger.bodies, stranger.gets) == ([], [], [])
 
 
+def test_one_that_is_there_may_be_taken_as_it_is(fluxperf: Fluxperf, stub: Stub, serve: Serve) -> None:
+    """As `auto_restart: false` says; it is neither started nor ended."""
+    stranger = serve(lambda exchange: exchange.stream("a"))
+    fluxperf.write_prompts(8)
+    vllm = {"auto_restart": False, "startup_command": " ".join(stub.command), "port": stranger.server_port}
+    stages = [{"name": "one"}, {"name": "two"}]
+    ready = {"url": "/health", "status": 404}
+    recipe = {"global": {"concurrency": 2}, "vllm": {**vllm, "ready": ready}, "stages": stages}
+    write_recipe(fluxperf, recipe)
+    ending = run(fluxperf)
+    assert ending.code == 0, ending.err
+    assert "it is tested as it is, and neither ended nor started again" in ending.err
+    assert (stub.starts(), len(stranger.bodies)) == ([], 32)
+    for stage in fluxperf.run_json()["stages"]:
+        assert (stage["server"]["adopted"], stage["server"]["starts"]) == (True, 0)
+
+
 def test_a_relative_command_and_log_are_of_the_working_directory(fluxperf: Fluxperf, stub: Stub) -> None:
     program = fluxperf.place / "bin" / "serve"
     program.parent.mkdir()
@@ -155,13 +173,13 @@ def test_a_relative_cwd(fluxperf: Fluxperf, stub: Stub) -> None:
 
 # What happens when FluxPerf is told to end, or is killed: where it is then, and how the test knows.
 def in_a_round(fluxperf: Fluxperf, stub: Stub) -> Callable[[], bool]:
-    write(fluxperf, stub)
+    write(fluxperf, stub, server={"stop_timeout_s": 0.2})
     stub.be("hold=3,breed")
     return lambda: len(stub.posts()) >= 4
 
 
 def while_it_waits_for_the_server(fluxperf: Fluxperf, stub: Stub) -> Callable[[], bool]:
-    write(fluxperf, stub, server={"ready_timeout_s": 600})
+    write(fluxperf, stub, server={"ready_timeout_s": 600, "stop_timeout_s": 0.2})
     stub.be("deaf,breed")
     return lambda: len(stub.starts()) == 1
 
