@@ -77,7 +77,7 @@ class Host:
         self._starts = 0
         self._launch = self._plan_launch(stage, spec, ground)
         self._start(spec)
-        if stage.mock is not None and stage.settings.endpoint is not None:
+        if stage.mock is not None and stage.settings.endpoint not in (None, self._url()):
             self._say(f"testing the built-in mock server at {self._url()}, not {mask_url(stage.settings.endpoint)}")
         return self._url()
 
