@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 from collections import Counter
@@ -16,8 +17,8 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from tests.end_to_end.command import Ended, Fluxperf, Running
-from tests.end_to_end.servers import PATH, Exchange, Mock, Scripted, Serve, running_mock
+from tests.end_to_end.command import Ended, Fluxperf, Running, fluxperf_in
+from tests.end_to_end.servers import PATH, Exchange, Mock, Scripted, Serve, running_mock, scripted_servers
 from tests.end_to_end.stub import Gate, Stub, read_json, states, write_recipe
 
 RESUME = "--recipe recipe.yaml --resume"
@@ -224,19 +225,6 @@ def test_killed_in_the_last_hook_of_a_stage(fluxperf: Fluxperf, stub: Stub) -> N
         assert after[name] == before[name]
 
 
-def test_what_a_killed_run_was_about_to_write_is_cleared_away(fluxperf: Fluxperf, serve: Serve) -> None:
-    """The temporary name of a file, which is renamed when it is whole."""
-    server = serve(hold_from(10))
-    line = measuring(fluxperf, server)
-    running = fluxperf.start(line)
-    server.wait_for(12)
-    kill(running)
-    (fluxperf.out / ".run.json.0123abcd.tmp").write_text("{")
-    server.script = lambda exchange: exchange.stream("a", "b")
-    assert fluxperf(f"{line} --resume").code == 0
-    assert [path.name for path in fluxperf.out.iterdir() if path.name.startswith(".")] == []
-
-
 def test_at_once_while_the_watchdog_still_ends_the_server(fluxperf: Fluxperf, stub: Stub) -> None:
     """The port is taken by a server that goes: ours, not a stranger's."""
     own(fluxperf, stub, stop_timeout_s=1)
@@ -278,6 +266,7 @@ def test_without_a_recipe(fluxperf: Fluxperf, serve: Serve, how: str) -> None:
     server.wait_for(12)
     if how == "killed":
         kill(running)
+        (fluxperf.out / ".run.json.0123abcd.tmp").write_text("{")  # as if it had been about to write it
     else:
         running.press_ctrl_c()
         assert running.end().code == 130
@@ -296,8 +285,8 @@ def test_without_a_recipe(fluxperf: Fluxperf, serve: Serve, how: str) -> None:
     assert reasons[2] == (False, "not cold: sent before by the run that was interrupted")
     assert reasons[1] == (before["rounds"][0]["cold"], before["rounds"][0]["cold_reason"])
     assert "not cold: sent before by the run that was interrupted" in ending.out
-    assert_no_spool(fluxperf.out)
     assert "Comparison of Rounds" in ending.out
+    assert [path.name for path in fluxperf.out.iterdir() if path.name.startswith(".")] == []
 
 
 def test_after_the_death_of_the_server(fluxperf: Fluxperf, stub: Stub) -> None:
@@ -370,23 +359,18 @@ def test_where_there_is_nothing_it_begins_anew_and_what_is_complete_is_left_alon
 class Cut:
     """A run that was killed in its second level, and what it takes to go on with it."""
 
-    def __init__(self, fluxperf: Fluxperf, serve: Serve) -> None:
+    def __init__(self, fluxperf: Fluxperf, server: Scripted) -> None:
         self.fluxperf = fluxperf
-        self.server = serve(hold_from(10))
-        self.server.look = self.list_models
+        self.server = server
         self.model = "small"
-        fluxperf.write_prompts(8)
+        server.look = self.list_models
+        server.script = lambda exchange: exchange.stream("a", "b")
         self.recipe: dict[str, Any] = {
-            "global": {"endpoint": self.server.url, "concurrency": [1, 2], "num_samples": 4},
+            "global": {"endpoint": server.url, "concurrency": [1, 2], "num_samples": 4},
             "stages": [{"name": "one"}, {"name": "two", "env": {"COLOUR": "red"}}],
         }
-        write_recipe(fluxperf, self.recipe)
-        running = fluxperf.start("--recipe recipe.yaml")
-        self.server.wait_for(12)
-        kill(running)
-        self.server.script = lambda exchange: exchange.stream("a", "b")
         self.before = tree(fluxperf.out)
-        self.sent = len(self.server.bodies)
+        self.sent = len(server.bodies)
 
     def list_models(self, exchange: Exchange) -> None:
         models = json.dumps({"data": [{"id": self.model}]})
@@ -407,9 +391,27 @@ class Cut:
         assert list(self.fluxperf.place.glob("out*")) == [self.fluxperf.out]
 
 
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cut]:
+    """The run itself, which no test touches."""
+    with fluxperf_in(tmp_path_factory.mktemp("killed")) as fluxperf, scripted_servers() as serve:
+        cut = Cut(fluxperf, serve(hold_from(10)))
+        cut.server.script = hold_from(10)
+        fluxperf.write_prompts(8)
+        write_recipe(fluxperf, cut.recipe)
+        running = fluxperf.start("--recipe recipe.yaml")
+        cut.server.wait_for(12)
+        kill(running)
+        yield cut
+
+
 @pytest.fixture
-def cut(fluxperf: Fluxperf, serve: Serve) -> Cut:
-    return Cut(fluxperf, serve)
+def cut(killed: Cut, tmp_path: Path) -> Iterator[Cut]:
+    """A copy of it."""
+    place = tmp_path / "copy"
+    shutil.copytree(killed.fluxperf.place, place)
+    with fluxperf_in(place) as fluxperf:
+        yield Cut(fluxperf, killed.server)
 
 
 def change_recipe(cut: Cut) -> str:

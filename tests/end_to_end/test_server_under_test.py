@@ -9,12 +9,13 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.end_to_end.command import TIMEOUT_S, Ended, Fluxperf, Running, ended
+from tests.end_to_end.command import TIMEOUT_S, Ended, Fluxperf, Running, ended, fluxperf_in
 from tests.end_to_end.servers import Serve
 from tests.end_to_end.stub import Stub, read_json, states, watchdogs, write_recipe
 
@@ -150,25 +151,20 @@ def test_one_that_is_there_may_be_taken_as_it_is(fluxperf: Fluxperf, stub: Stub,
         assert (stage["server"]["adopted"], stage["server"]["starts"]) == (True, 0)
 
 
-def test_a_relative_command_and_log_are_of_the_working_directory(fluxperf: Fluxperf, stub: Stub) -> None:
+def test_relative_paths_are_of_the_working_directory(fluxperf: Fluxperf, stub: Stub) -> None:
     program = fluxperf.place / "bin" / "serve"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\npwd > started_in\nexec {' '.join(stub.command)}\n")
     program.chmod(0o755)
-    write(fluxperf, stub, server={"command": "./bin/serve", "log": "logs/server.log"})
-    ending = run(fluxperf)
-    assert ending.code == 0, ending.err
-    assert (fluxperf.place / "started_in").read_text().strip() == str(fluxperf.place)
-    assert (fluxperf.place / "logs" / "server.log").exists()
-
-
-def test_a_relative_cwd(fluxperf: Fluxperf, stub: Stub) -> None:
     (fluxperf.place / "there").mkdir()
-    line = f"pwd > started_in; exec {' '.join(stub.command)}"
-    write(fluxperf, stub, server={"command": line, "shell": True, "cwd": "there"})
+    elsewhere = {"command": "../bin/serve", "cwd": "there"}
+    stages = [{"name": "one", "hooks": {"before_stage": "pwd > hooked_in"}}, {"name": "two", "server": elsewhere}]
+    write(fluxperf, stub, server={"command": "./bin/serve", "log": "logs/server.log"}, stages=stages)
     ending = run(fluxperf)
     assert ending.code == 0, ending.err
-    assert (fluxperf.place / "there" / "started_in").read_text().strip() == str(fluxperf.place / "there")
+    for folder, place in (("started_in", "."), ("hooked_in", "."), ("there/started_in", "there")):
+        assert (fluxperf.place / folder).read_text().strip() == str((fluxperf.place / place).resolve())
+    assert (fluxperf.place / "logs" / "server.log").read_text().count("--- fluxperf: start") == 2
 
 
 # What happens when FluxPerf is told to end, or is killed: where it is then, and how the test knows.
@@ -212,23 +208,30 @@ def send(running: Running, signum: int) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("name", SIGNALS)
-def test_nothing_is_left_when_fluxperf_is_told_to_end_or_killed(
-    fluxperf: Fluxperf, stub: Stub, name: str, place: str
-) -> None:
-    signum, code = SIGNALS[name]
-    is_there = PLACES[place](fluxperf, stub)
-    running = fluxperf.start("--recipe recipe.yaml")
-    running.wait_until(is_there)
-    of_ours = watchdogs(running)
-    assert of_ours
-    send(running, signum)
-    ending = running.end()
-    assert ending.code == code
-    assert [pid for pid in of_ours if not ended(pid, TIMEOUT_S)] == []
-    assert [pid for pid in stub.pids() if not ended(pid, 0)] == []
-    if signum == signal.SIGKILL:
-        return
+def test_nothing_is_left_when_fluxperf_is_told_to_end_or_killed(tmp_path: Path, place: str) -> None:
+    """Three runs side by side, one for each signal."""
+    with ExitStack() as stack:
+        runs = {}
+        for name in SIGNALS:
+            (tmp_path / name).mkdir()
+            fluxperf, stub = stack.enter_context(fluxperf_in(tmp_path / name)), Stub.at(tmp_path / name)
+            is_there = PLACES[place](fluxperf, stub)
+            runs[name] = fluxperf, stub, is_there, fluxperf.start("--recipe recipe.yaml")
+        for name, (fluxperf, stub, is_there, running) in runs.items():
+            running.wait_until(is_there)
+            of_ours = watchdogs(running)
+            assert of_ours
+            send(running, SIGNALS[name][0])
+            ending = running.end()
+            assert ending.code == SIGNALS[name][1]
+            assert [pid for pid in of_ours if not ended(pid, TIMEOUT_S)] == []
+            assert [pid for pid in stub.pids() if not ended(pid, 0)] == []
+            if name != "kill":
+                assert_is_told(fluxperf, ending)
+
+
+def assert_is_told(fluxperf: Fluxperf, ending: Ended) -> None:
+    """That the run was stopped."""
     assert ending.err.splitlines()[-1] == "fluxperf: interrupted"
     assert "Traceback" not in ending.err
     run_json = fluxperf.run_json()
