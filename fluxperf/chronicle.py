@@ -35,6 +35,7 @@ class Chronicle:
     def __init__(self, background: Background, output: OutputDirectory, earlier: SavedRun | None = None) -> None:
         self._background = background
         self._output = output
+        self._earlier = earlier
         now = timestamp()
         if earlier is None:
             self._run = SavedRun(started_at=now, asked=background.asked)
@@ -64,6 +65,11 @@ class Chronicle:
                 entry, state=StageState.PARTIAL, error=None, started_at=entry.started_at or timestamp(), ended_at=None
             ),
         )
+
+    def undo(self, spec: StageSpec) -> None:
+        """The stage did not go on after all: it is as it was left by the run that was interrupted."""
+        before = self._earlier.stages.get(spec.folder) if self._earlier is not None else None
+        self._note(spec, before or SavedStage(state=StageState.NOT_RUN))
 
     def begin_round(self, spec: StageSpec, concurrency: int, name: RoundName) -> None:
         """Its prompts are about to be sent: so from now on they are not new to the server, whatever happens."""
@@ -130,7 +136,7 @@ class Chronicle:
             error=entry.error,
             started_at=entry.started_at,
             ended_at=entry.ended_at,
-            env=mask_env(spec.env),
+            env=mask_env(spec.env, self._background.campaign.secrets),
             configuration={} if entry.result is None else entry.result.configuration,
             server=None if entry.result is None else entry.result.server,
             verdict=None if entry.result is None else entry.result.verdict,

@@ -75,6 +75,8 @@ def run_stage(found: StageSurvey, around: Around, resumption: Resumption) -> Non
             hooks.before_stage()
             endpoint = around.host.enter(spec, Ground(output.path, output.spool))
             before_round = hooks.before_round
+        else:
+            around.host.close()
         site = find_site(endpoint, spec.settings, around.voice.say)
         _measure(found, site, around, (resumption, before_round))
 

@@ -28,6 +28,10 @@ class NotYetError(UsageError):
     """The option or command is promised, but not built yet."""
 
 
+class ResumeRefused(UsageError):
+    """What --resume would go on with is not what it was."""
+
+
 class RunFailed(FluxPerfError):
     """The run started and could not be brought to its end."""
 

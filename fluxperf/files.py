@@ -11,6 +11,9 @@ from typing import TextIO
 
 from fluxperf.errors import RunFailed
 
+TEMPORARY = f".*.{'[0-9a-f]' * 8}.tmp"
+"""What the temporary names look like, for glob(7): a process that is killed leaves one behind."""
+
 
 def write_whole(path: Path, chunks: Iterable[str] | Iterable[bytes]) -> None:
     """Writes `chunks` (text as UTF-8, line ends as they are) under a temporary name beside `path`, then renames it.

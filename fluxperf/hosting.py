@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from fluxperf.engine.tls import make_context
 from fluxperf.errors import RunFailed, ServerDied
-from fluxperf.masking import mask_command, mask_env, mask_url
+from fluxperf.masking import mask_command, mask_env, mask_url, scrub
 from fluxperf.plan.campaign import Ready, Restart, ServerSpec, StageSpec
 from fluxperf.processes.gpu import GpuMemory
 from fluxperf.processes.server import Launch, ServerUnderTest
@@ -143,8 +143,8 @@ class Host:
             return None
         shown: dict[str, Any] = {
             "mock": self._stage.mock is not None,
-            "command": mask_command(spec.command),
-            "env": mask_env(spec.env) if self._stage.mock is None else {},
+            "command": scrub(mask_command(spec.command), self._secrets),
+            "env": mask_env(spec.env, self._secrets) if self._stage.mock is None else {},
             "cwd": spec.cwd,
             "restart": spec.restart,
             "starts": self._starts,

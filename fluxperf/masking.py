@@ -7,7 +7,7 @@ import ctypes
 import json
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
@@ -113,9 +113,12 @@ def secrets_in_command(words: Sequence[str]) -> list[str]:
     return [secret for _, secrets in _mask_words(words) for secret in secrets]
 
 
-def mask_env(env: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Variables with their values, masked where the name looks secret, or as in a command where the value holds one."""
-    return {name: None if text is None else _mask_variable(name, text)[0] for name, text in env.items()}
+def mask_env(env: Mapping[str, str | None], secrets: Collection[str] = ()) -> dict[str, str | None]:
+    """Variables with their values, masked where the name looks secret, or as in a command where the value holds one.
+
+    `secrets` are masked whatever the name of the variable that has one.
+    """
+    return {name: None if text is None else scrub(_mask_variable(name, text)[0], secrets) for name, text in env.items()}
 
 
 def secrets_in_env(env: Mapping[str, str | None]) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fluxperf.errors import RunFailed, UsageError
-from fluxperf.files import write_whole
+from fluxperf.files import TEMPORARY, write_whole
 from fluxperf.model import RoundResult, RunResult
 from fluxperf.report import REPORTERS, round_file_name, round_json
 
@@ -19,7 +19,7 @@ SPOOL = ".spool"
 LOCK = "lock"
 RUN_FILES = (
     *("run.json", "metrics_summary.csv", "concurrency_*_round_*.json", "requests_concurrency_*_round_*.jsonl"),
-    *("server.log", "hooks.log"),
+    *("server.log", "hooks.log", TEMPORARY),
 )
 
 
@@ -113,6 +113,9 @@ def reclaim(path: Path) -> OutputDirectory:
         _check_unused(output.path)
         output.spool.mkdir(exist_ok=True)
         output.hold()
+        for place in (output.path, output.spool, *_stage_folders(output.path)):
+            for half_written in place.glob(TEMPORARY):
+                half_written.unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"--output-dir {path} cannot be written to: {error.strerror or error}") from error
     return output

@@ -52,7 +52,11 @@ def configuration(stage: StagePlan, level: LevelPlan, plan: RoundPlan, tally: Ta
     """How the round was set up, as its file has it."""
     settings, site = stage.settings, stage.site
     return {
-        **({} if stage.spec.title is None else {"stage": stage.spec.title, "env": mask_env(stage.spec.env)}),
+        **(
+            {}
+            if stage.spec.title is None
+            else {"stage": stage.spec.title, "env": mask_env(stage.spec.env, stage.site.secrets)}
+        ),
         "endpoint": site.shown_url,
         "address": str(site.found.route.address),
         "model": site.model,

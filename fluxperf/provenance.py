@@ -64,7 +64,7 @@ def describe_asked(asked: Asked) -> dict[str, Any]:
     shown["extra_body"] = mask_json(settings.extra_body)
     shown["label"] = dict(settings.label)
     if asked.spec.title is not None:
-        shown |= {"stage": asked.spec.title, "env": mask_env(asked.spec.env)}
+        shown |= {"stage": asked.spec.title, "env": mask_env(asked.spec.env, asked.site.secrets)}
     return {
         **shown,
         **{name: mask_url(shown[name]) for name in ("reset_cache_url", "prometheus_url") if shown[name] is not None},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fluxperf.errors import UsageError
+from fluxperf.errors import ResumeRefused
 from fluxperf.model import RoundName, RoundResult, RunResult, StageState
 from fluxperf.plan.campaign import StageSpec
 from fluxperf.plan.planner import LevelPlan
@@ -20,7 +20,7 @@ class Resumption:
         self.saved = saved
 
     def check(self, asked: Mapping[str, Any]) -> None:
-        """Raises UsageError, with the differences, unless the run was asked for the same."""
+        """Raises ResumeRefused, with the differences, unless the run was asked for the same."""
         if self.saved is None:
             return
         differences = find_differences(self.saved.asked, asked)
@@ -28,7 +28,7 @@ class Resumption:
             raise _refusal(differences)
 
     def check_model(self, spec: StageSpec, model: str) -> None:
-        """Raises UsageError if the server has another model now than what was finished was measured with."""
+        """Raises ResumeRefused if the server has another model now than what was finished was measured with."""
         for folder, stage in ({} if self.saved is None else self.saved.stages).items():
             if stage.result is None or not stage.result.rounds:
                 continue
@@ -93,9 +93,9 @@ class Resumption:
         }
 
 
-def _refusal(differences: Sequence[str]) -> UsageError:
+def _refusal(differences: Sequence[str]) -> ResumeRefused:
     listed = "\n".join(f"  {line}" for line in differences)
-    return UsageError(
+    return ResumeRefused(
         f"--resume: this is not the run that was interrupted:\n{listed}\n"
         "begin anew without --resume, or undo the changes"
     )

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from fluxperf.books import Books, find_interrupted
 from fluxperf.course import Around, run_stage
-from fluxperf.errors import FluxPerfError, Interrupted, MeasurementInvalid, RunFailed
+from fluxperf.errors import FluxPerfError, Interrupted, MeasurementInvalid, ResumeRefused, RunFailed
 from fluxperf.hosting import Host
 from fluxperf.launch.signals import Signals
-from fluxperf.model import StageState
-from fluxperf.plan.campaign import Campaign
+from fluxperf.ledger import describe_invalid
+from fluxperf.model import StageState, Status
+from fluxperf.plan.campaign import Campaign, StageSpec
 from fluxperf.report import render_stages
 from fluxperf.resumption import Resumption
 from fluxperf.saved import describe_asked
@@ -26,10 +27,10 @@ def show(campaign: Campaign) -> int:
 
     with ExitStack() as stack:
         voice = Voice(quiet=False)
-        stages = survey(campaign, stack, voice).stages
-        sizes = {found.spec.settings.dataset: len(found.dataset) for found in stages}
-        levels = {found.spec.folder: found.levels for found in stages}
-        voice.print(render_outline(campaign, Outline(sizes, levels), voice.columns))
+        surveyed = survey(campaign, stack, voice)
+        sizes = {found.spec.settings.dataset: len(found.dataset) for found in surveyed.stages}
+        levels = {found.spec.folder: found.levels for found in surveyed.stages}
+        voice.print(render_outline(surveyed.campaign, Outline(sizes, levels), voice.columns))
     return 0
 
 
@@ -39,6 +40,7 @@ def run(campaign: Campaign, *, resume: bool = False) -> int:
         signals = stack.enter_context(Signals().installed())
         voice = Voice(quiet=campaign.quiet)
         surveyed = survey(campaign, stack, voice)
+        campaign = surveyed.campaign
         for text in (*campaign.overrides, *campaign.remarks):
             voice.say(text)
         earlier = find_interrupted(campaign, voice) if resume else None
@@ -96,6 +98,7 @@ class _Journey:
         chronicle = self._around.open_books()[1]
         if self._resumption.is_complete(spec):
             voice.say(f"stage {title} was finished before")
+            self._judge_again(spec)
             return
         chronicle.begin(spec)
         voice.say(f"stage {title}")
@@ -106,6 +109,9 @@ class _Journey:
         except Interrupted:
             chronicle.end(spec, StageState.PARTIAL)
             raise
+        except ResumeRefused:
+            chronicle.undo(spec)
+            raise
         except FluxPerfError as error:
             chronicle.end(spec, StageState.FAILED, str(error))
             if not self._campaign.continue_on_error:
@@ -114,6 +120,13 @@ class _Journey:
             voice.complain(f"stage {title} failed: {error}")
             return
         chronicle.end(spec, StageState.COMPLETE)
+
+    def _judge_again(self, spec: StageSpec) -> None:
+        """A stage that was finished before the run was interrupted may have been invalid."""
+        result = self._resumption.result_of(spec)
+        verdict = None if result is None else result.verdict
+        if spec.settings.strict and verdict is not None and verdict.status is Status.INVALID:
+            self._invalid.append(f"stage {spec.title}: {describe_invalid(verdict)}")
 
     def _conclude(self) -> None:
         output, chronicle = self._around.open_books()

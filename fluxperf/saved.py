@@ -7,7 +7,7 @@ spool files that workers wrote.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ import fluxperf.metrics
 import fluxperf.tally
 from fluxperf.errors import UsageError
 from fluxperf.files import write_whole
-from fluxperf.masking import mask_command, mask_env, mask_fields, mask_json, mask_url
+from fluxperf.masking import mask_command, mask_env, mask_fields, mask_json, mask_url, scrub
 from fluxperf.model import RoundName, RunResult, StageState
-from fluxperf.plan.campaign import Hook, StageSpec
+from fluxperf.plan.campaign import StageSpec
 from fluxperf.survey import StageSurvey, Survey
 
 FILE = "state.msgpack"
@@ -92,7 +92,7 @@ def describe_asked(survey: Survey) -> dict[str, Any]:
     """All that makes the measurement what it is, as plain values: of each stage, and the definitions of the metrics."""
     return {
         "metric definitions": definitions(),
-        "stages": {stage.spec.folder: _describe_stage(stage) for stage in survey.stages},
+        "stages": {stage.spec.folder: _describe_stage(stage, survey.campaign.secrets) for stage in survey.stages},
     }
 
 
@@ -102,7 +102,7 @@ def definitions() -> str:
     return hashlib.sha256(b"".join(sources)).hexdigest()[:16]
 
 
-def _describe_stage(stage: StageSurvey) -> dict[str, Any]:
+def _describe_stage(stage: StageSurvey, secrets: Sequence[str]) -> dict[str, Any]:
     spec, settings = stage.spec, stage.spec.settings
     shown = {one.name: getattr(settings, one.name) for one in fields(settings) if one.name not in _OF_NO_MATTER}
     shown["header"] = mask_fields(settings.header)
@@ -112,11 +112,11 @@ def _describe_stage(stage: StageSurvey) -> dict[str, Any]:
     shown |= {
         "dataset (SHA-256)": stage.dataset.sha256,
         "slo": None if stage.slo is None else msgspec.to_builtins(stage.slo),
-        "env": mask_env(spec.env),
+        "env": mask_env(spec.env, secrets),
         "mock_server": spec.mock,
-        "server": _describe_server(spec),
+        "server": _describe_server(spec, secrets),
         "hooks": {
-            kind: [_describe_hook(hook) for hook in getattr(spec.hooks, kind)]
+            kind: [scrub(mask_command(hook.command), secrets) for hook in getattr(spec.hooks, kind)]
             for kind in ("before_stage", "after_stage", "before_round")
         },
     }
@@ -124,15 +124,12 @@ def _describe_stage(stage: StageSurvey) -> dict[str, Any]:
     return plain
 
 
-def _describe_server(spec: StageSpec) -> dict[str, Any] | None:
+def _describe_server(spec: StageSpec, secrets: Sequence[str]) -> dict[str, Any] | None:
     server = spec.server
     if server is None:
         return None
-    return {"command": mask_command(server.command), "env": mask_env(server.env), "restart": server.restart}
-
-
-def _describe_hook(hook: Hook) -> str:
-    return mask_command(hook.command)
+    command = scrub(mask_command(server.command), secrets)
+    return {"command": command, "env": mask_env(server.env, secrets), "restart": server.restart}
 
 
 def find_differences(saved: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

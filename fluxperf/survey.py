@@ -13,6 +13,7 @@ from fluxperf.engine.tls import make_context
 from fluxperf.environment import stage_environment
 from fluxperf.errors import UsageError
 from fluxperf.launch.limits import raise_descriptor_limit
+from fluxperf.masking import scrub
 from fluxperf.model import Slo
 from fluxperf.output import check_free, check_place
 from fluxperf.plan.campaign import Campaign, StageSpec
@@ -39,6 +40,7 @@ class StageSurvey:
     workers: int
     most_streams: int  # of one worker
     kernel_stamps: bool
+    key: str | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)
@@ -55,7 +57,7 @@ class Surveyor:
         log_dir = str(Path(spec.settings.debug_log_dir).absolute())
         spec = replace(spec, settings=replace(spec.settings, debug_log_dir=log_dir))
         settings = spec.settings
-        find_key(settings)
+        key = find_key(settings)
         make_context(read_trust(settings), settings.http)  # files that will not do are told before anything is started
         if settings.debug or settings.debug_verbose:
             check_place("--debug-log-dir", Path(settings.debug_log_dir))
@@ -68,7 +70,7 @@ class Surveyor:
         workers = count_workers(settings, most)
         most_streams = -(-most // workers)
         raise_descriptor_limit(most_streams)
-        return StageSurvey(spec, dataset, slo, levels, workers, most_streams, kernel_stamps)
+        return StageSurvey(spec, dataset, slo, levels, workers, most_streams, kernel_stamps, key)
 
     def _open(self, settings: Settings) -> Dataset:
         place = (settings.dataset, settings.mode)
@@ -105,7 +107,16 @@ def survey(campaign: Campaign, stack: ExitStack, voice: Voice) -> Survey:
         raise UsageError("\n".join(_tell_faults(faults, len(campaign.stages))))
     if any(stage.kernel_stamps for stage in found):
         stack.enter_context(stamped_socket())
-    return Survey(campaign, tuple(found))
+    keys = [stage.key for stage in found if stage.key is not None]
+    return Survey(_add_secrets(campaign, keys), tuple(found))
+
+
+def _add_secrets(campaign: Campaign, keys: Sequence[str]) -> Campaign:
+    """The campaign with keys among its secrets, also where a recipe has one under a name that does not look like it."""
+    recipe = campaign.recipe
+    if recipe is not None:
+        recipe = replace(recipe, text=scrub(recipe.text, keys))
+    return replace(campaign, recipe=recipe, secrets=tuple(dict.fromkeys((*campaign.secrets, *keys))))
 
 
 def _tell_faults(faults: Mapping[str, Sequence[str]], stages: int) -> list[str]:

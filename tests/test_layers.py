@@ -64,7 +64,7 @@ LAYERS = {
     | {"particulars", "past", "provenance", "resumption", "sent", "site", "stage", "survey", "voice"},
     "runner": MIDDLE
     | SIDES
-    | {"books", "course", "hosting", "launch", "outline", "resumption", "saved", "sent"}
+    | {"books", "course", "ledger", "hosting", "launch", "outline", "resumption", "saved", "sent"}
     | {"survey", "voice"},
     "usage": set[str](),
     "cli": MIDDLE | SIDES | {"calibrate", "runner", "survey", "usage"},

@@ -52,7 +52,7 @@ class Log:
         """The last lines, fit to be shown, under a heading of their own."""
         lines = self.last_lines(QUOTED_LINES)
         if not lines:
-            return f"nothing is in its log {self.path}: the command seems to send its output elsewhere"
+            return f"nothing is in its log {self.path}: it said nothing, or sends its output elsewhere"
         heading = "the last line" if len(lines) == 1 else f"the last {len(lines)} lines"
         return "\n".join([f"{heading} of its log {self.path}:", *(f"  | {line}" for line in lines)])
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+
+from fluxperf.processes import keeper
 
 CONNECT_TIMEOUT_S = 1.0
 _LOOPBACKS = ("127.0.0.1", "::1")
@@ -75,6 +78,22 @@ def find_listeners(port: int) -> list[Listener]:
                 command = (place / "comm").read_text(encoding="utf-8", errors="replace").strip()
                 found.append(Listener(int(place.name), command))
     return sorted(found)
+
+
+def is_going(pid: int) -> bool:
+    """Whether the process is one that a watchdog of ours is about to end, since the FluxPerf that wanted it is gone."""
+    while (process := keeper.read_process(pid)) is not None and process.parent:
+        if os.fsencode(keeper.__file__) in _command_line(pid):
+            return b"fluxperf" not in _command_line(process.parent)
+        pid = process.parent
+    return False
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _listening_inodes(table: str, port: int) -> list[str]:

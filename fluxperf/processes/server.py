@@ -19,15 +19,18 @@ from fluxperf.processes.environment import child_environment
 from fluxperf.processes.gpu import GpuMemory
 from fluxperf.processes.kept import Kept, Order, describe_status
 from fluxperf.processes.logs import Log
-from fluxperf.processes.ports import Address, find_listeners, listens, local_addresses, port_of
+from fluxperf.processes.ports import Address, find_listeners, is_going, listens, local_addresses, port_of
 from fluxperf.units import ns_to_s, s_to_ns
 
 POLL_S = 0.25
+FIRST_POLL_S = 0.02
 SAY_EACH_S = 10.0
 ASK_TIMEOUT_S = 2.0
 SLOW_STOP_S = 2.0
 PORT_WAIT_S = 5.0
 PORT_POLL_S = 0.1
+# Beyond the time that its watchdog gives it.
+GOING_WAIT_S = 15.0
 _MOST_ANSWER_BYTES = 1 << 20
 _MODELS = "/v1/models"
 
@@ -155,6 +158,7 @@ class ServerUnderTest:
     def _await_ready(self) -> None:
         deadline_ns = self._begun_ns + s_to_ns(self.spec.ready_timeout_s)
         say_ns = self._begun_ns + s_to_ns(SAY_EACH_S)
+        poll_s = FIRST_POLL_S
         while True:
             missing = self._missing()
             # Who answers when ours is dead is somebody else.
@@ -171,7 +175,8 @@ class ServerUnderTest:
                 words = "its log is empty" if last is None else f"its log ends with: {last}"
                 self.launch.say(f"waiting for the server ({self._age_s():.0f} s): {missing}; {words}")
             if self._kept is not None:
-                self._kept.wait(min(POLL_S, ns_to_s(deadline_ns - now_ns())))
+                self._kept.wait(min(poll_s, ns_to_s(deadline_ns - now_ns())))
+            poll_s = min(2 * poll_s, POLL_S)
 
     def _missing(self) -> str | None:
         """Why the server is not ready, in words; None: it is."""
@@ -230,10 +235,16 @@ class ServerUnderTest:
 
     def _await_free_port(self) -> Address | None:
         """Where somebody listens; None: nowhere. What our own had is given some time to become free."""
+        start_ns = now_ns()
         patience_s = PORT_WAIT_S if self.starts or self.launch.ran_before else 0.0
-        deadline_ns = now_ns() + s_to_ns(patience_s)
         addresses = self._addresses()
-        while (taken := next(filter(listens, addresses), None)) is not None and now_ns() < deadline_ns:
+        while (taken := next(filter(listens, addresses), None)) is not None:
+            going = any(is_going(listener.pid) for listener in find_listeners(taken.port))
+            if going and patience_s < GOING_WAIT_S:
+                patience_s = GOING_WAIT_S + self.spec.stop_timeout_s
+                self.launch.say("waiting for the server of a run that was killed to end")
+            if now_ns() - start_ns >= s_to_ns(patience_s):
+                break
             time.sleep(PORT_POLL_S)
         return taken
 

@@ -143,7 +143,7 @@ def test_a_death_is_told_at_once_though_its_children_live(lab: Lab) -> None:
 
 
 def test_a_silent_death_says_that_the_log_is_empty(lab: Lab) -> None:
-    with pytest.raises(ServerDied, match="seems to send its output elsewhere"):
+    with pytest.raises(ServerDied, match="sends its output elsewhere"):
         lab.server(act("exit", 0), at=free_port()).start()
 
 
