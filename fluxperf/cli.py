@@ -83,15 +83,16 @@ def _run(words: list[str]) -> int:
     values = parse(words)
     if values is None:
         return 0
-    recipe, resume, dry_run = (values.pop(name, None) for name in ("recipe", "resume", "dry_run"))
-    campaign = read_campaign(recipe, values)
+    campaign = read_campaign(values)
     from fluxperf import runner
 
-    return runner.show(campaign) if dry_run else runner.run(campaign, resume=bool(resume))
+    return runner.show(campaign) if values["dry_run"] else runner.run(campaign, resume=values["resume"])
 
 
-def read_campaign(recipe: str | None, values: dict[str, Any]) -> Campaign:
+def read_campaign(values: Mapping[str, Any]) -> Campaign:
     """What the options ask for, with a recipe or without one. Raises UsageError."""
+    given = {name: raw for name, raw in values.items() if name not in ("recipe", "resume", "dry_run")}
+    recipe = values.get("recipe")
     if recipe is not None:
         from fluxperf.plan.recipe.load import RecipeSurroundings, load_recipe
         from fluxperf.survey import find_selector_problem
@@ -114,13 +115,13 @@ def read_campaign(recipe: str | None, values: dict[str, Any]) -> Campaign:
             find_mock_conflict=find_mock_conflict,
             find_metric_problem=find_selector_problem,
         )
-        return load_recipe(Path(recipe), values, surroundings)
+        return load_recipe(Path(recipe), given, surroundings)
     from fluxperf.plan.campaign import campaign_of
     from fluxperf.plan.settings import read_settings
 
-    if values.pop("continue_on_error", None):
+    if given.pop("continue_on_error", None):
         raise UsageError("--continue-on-error needs --recipe: without one there is one stage")
-    return campaign_of(read_settings(values))
+    return campaign_of(read_settings(given))
 
 
 def parse(words: Sequence[str]) -> dict[str, Any] | None:

@@ -11,9 +11,8 @@ from fluxperf.calibrate.search import Range
 from fluxperf.calibrate.server import Schedule
 from fluxperf.calibrate.session import Asked, best_of, client_command, open_server, run_client, write_prompts
 from fluxperf.calibrate.step import Step
-from fluxperf.cli import parse
+from fluxperf.cli import parse, read_campaign
 from fluxperf.errors import RunFailed, UsageError
-from fluxperf.plan.settings import read_settings
 from tests.calibrate.steps import make_step
 
 CORE = min(os.sched_getaffinity(0))
@@ -51,7 +50,8 @@ def test_the_client_is_a_real_run_with_one_worker() -> None:
     assert words[:3] == [sys.executable, "-m", "fluxperf"]
     values = parse(words[3:])
     assert values is not None
-    settings = read_settings(values)
+    (stage,) = read_campaign(values).stages
+    settings = stage.settings
     assert (settings.concurrency, settings.num_samples, settings.rounds, settings.workers) == ((2,), (100,), 1, 1)
     assert (settings.min_output_tokens, settings.max_output_tokens, settings.http) == (4, 4, "1.1")
     assert settings.quiet

@@ -217,6 +217,7 @@ def test_an_interrupted_stop_goes_on_to_the_end(lab: Lab, interrupting: None) ->
 
 @pytest.mark.parametrize("after_us", [*range(100, 4000, 150), *range(4000, 40_000, 2000)])
 def test_a_start_that_is_interrupted_anywhere_leaves_nothing(lab: Lab, interrupting: None, after_us: int) -> None:
+    others = keeper.descendants(os.getpid())  # of other tests
     kept = Kept(Order(command=act("hang"), env=lab.environ, stop_timeout_s=10.0))
     signal.setitimer(signal.ITIMER_REAL, after_us / 1e6)
     with pytest.raises(Interrupted):  # noqa: PT012
@@ -227,7 +228,7 @@ def test_a_start_that_is_interrupted_anywhere_leaves_nothing(lab: Lab, interrupt
             kept.stop()
     assert lab.nothing_left()
     assert (kept.fd, kept.keeper_pid) == (None, None)
-    assert keeper.descendants(os.getpid()) == []
+    assert {one.pid for one in keeper.descendants(os.getpid())} <= {one.pid for one in others}
 
 
 @pytest.fixture
