@@ -67,7 +67,7 @@ def find_interrupted(campaign: Campaign, voice: Voice) -> SavedRun | Path | None
         return saved
     try:
         earlier = json.loads((place / "run.json").read_text(encoding="utf-8"))
-        complete = earlier["partial"] is False
+        complete = earlier["partial"] is False and earlier.get("ended_at") is not None
         sha256 = (earlier.get("recipe") or {}).get("sha256")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         complete, sha256 = False, None

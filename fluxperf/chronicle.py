@@ -5,7 +5,7 @@ A run without a recipe has one stage, whose files are the ledger's; then only wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,17 @@ from fluxperf import saved
 from fluxperf.analysis.verdict import judge_run
 from fluxperf.clock import timestamp
 from fluxperf.masking import mask_env
-from fluxperf.model import RoundName, RunResult, StageResult, StageState
+from fluxperf.model import (
+    RoundName,
+    RoundResult,
+    RunResult,
+    StageResult,
+    StageState,
+    Status,
+    Verdict,
+    worst,
+)
+from fluxperf.model.evaluation import CacheEvaluation
 from fluxperf.output import OutputDirectory, write_copy
 from fluxperf.plan.campaign import Campaign, StageSpec
 from fluxperf.provenance import Origin, describe_recipe
@@ -84,17 +94,17 @@ class Chronicle:
         """The stage is over."""
         self._note(spec, replace(self.stage(spec), state=state, error=error, ended_at=timestamp()))
 
-    def result(self, *, partial: bool) -> RunResult:
-        """The whole run, as far as it is."""
+    def result(self, *, ended: bool = False) -> RunResult:
+        """The whole run, as far as it is. `ended`: no stage of it will be run any more."""
         campaign, found = self._background.campaign, [entry for entry in self._run.stages.values() if entry.result]
         results = [entry.result for entry in found if entry.result is not None]
         rounds = tuple(one for result in results for one in result.rounds)
         evaluations = tuple(one for result in results for one in result.evaluations)
         return RunResult(
             started_at=self._run.started_at,
-            ended_at=None if partial else timestamp(),
+            ended_at=timestamp() if ended else None,
             resumed_at=self._run.resumed_at,
-            partial=partial,
+            partial=not self.is_complete(),
             environment=self._background.environment,
             labels=dict(campaign.stages[0].settings.label),
             configuration={
@@ -105,7 +115,7 @@ class Chronicle:
             rounds=rounds,
             comparisons=tuple(one for result in results for one in result.comparisons),
             evaluations=evaluations,
-            verdict=judge_run(rounds, evaluations, partial=partial),
+            verdict=self._judge(rounds, evaluations, ended=ended),
             stages=tuple(self._stage_result(spec) for spec in campaign.stages),
             recipe=describe_recipe(campaign.recipe),
         )
@@ -119,9 +129,19 @@ class Chronicle:
         """Whether nothing is left to be done."""
         return all(self.stage(spec).state is StageState.COMPLETE for spec in self._background.campaign.stages)
 
-    def close(self) -> RunResult:
-        """The run is over, or was stopped. Returns all of it."""
-        result = self.result(partial=not self.is_complete())
+    def _judge(self, rounds: Sequence[RoundResult], evaluations: Sequence[CacheEvaluation], *, ended: bool) -> Verdict:
+        """What the whole is worth. Stages that failed are missing in it, which is no reason to call it stopped."""
+        verdict = judge_run(rounds, evaluations, partial=not ended)
+        specs = self._background.campaign.stages
+        failed = [spec.title for spec in specs if self.stage(spec).state is StageState.FAILED]
+        if not failed:
+            return verdict
+        reasons = (*verdict.reasons, *(f"stage {title} failed" for title in failed))
+        return Verdict(status=worst((verdict.status, Status.DEGRADED)), reasons=reasons, figures=verdict.figures)
+
+    def close(self, *, ended: bool) -> RunResult:
+        """The run has ended, or was stopped. Returns all of it."""
+        result = self.result(ended=ended)
         if self._background.campaign.recipe is not None:
             self._output.write_run(result)
             write_copy(self._background.campaign.copy_to, result)
@@ -146,7 +166,7 @@ class Chronicle:
         """For readers, too."""
         self._keep(spec, entry)
         if self._background.campaign.recipe is not None:
-            self._output.write_run(self.result(partial=True))
+            self._output.write_run(self.result())
 
     def _keep(self, spec: StageSpec, entry: SavedStage) -> None:
         order = [one.folder for one in self._background.campaign.stages]

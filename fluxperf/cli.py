@@ -108,7 +108,7 @@ def read_campaign(values: Mapping[str, Any]) -> Campaign:
         names = frozenset(MockSettings.__dataclass_fields__)
         later = frozenset(name.removeprefix("--").replace("-", "_") for name in LATER_OPTIONS)
         surroundings = RecipeSurroundings(
-            environ=os.environ,
+            environ={"FLUXPERF_PYTHON": sys.executable, **os.environ},
             mock_names=names,
             find_mock_problem=find_problem,
             later=later,

@@ -28,6 +28,7 @@ from fluxperf.past import describe_place
 from fluxperf.plan.editions import plan_editions
 from fluxperf.plan.planner import LevelPlan
 from fluxperf.provenance import Asked, ask_server
+from fluxperf.report.text import count
 from fluxperf.resumption import Resumption
 from fluxperf.sent import SentPrompts
 from fluxperf.site import Site, find_site
@@ -176,7 +177,7 @@ def _take_over(found: StageSurvey, ledger: Ledger, resumption: Resumption) -> No
         rounds.append(replace(result, requests=rows))
     ledger.restore(earlier, rounds)
     if rounds:
-        ledger.voice.say(f"going on after {len(rounds)} rounds that were finished before")
+        ledger.voice.say(f"going on after {count(len(rounds), 'round')} finished before")
 
 
 def run_levels(
@@ -188,7 +189,7 @@ def run_levels(
     done = {(one.concurrency, one.round) for one in ledger.rounds}
     shared = share(plan.preparation, plan.workers)
     with signals.deferred(), forked(plan.workers, make_client(plan, APIS["chat"]), shared) as team:
-        signals.at_once = lambda: end_at_once(team)
+        signals.at_once = lambda: end_at_once(team, surroundings.host)
         signals.check()
         progress = ledger.voice.progress(plan.settings)
         stage = Stage(plan, ledger.output, surroundings, shared)
@@ -214,8 +215,9 @@ def run_levels(
         ledger.close(partial=False)
 
 
-def end_at_once(team: Team) -> None:
-    """Before a second signal ends the process: no worker is left, and the terminal has its cursor again."""
+def end_at_once(team: Team, host: Host) -> None:
+    """Before a second signal ends the process: nothing of ours is left, and the terminal has its cursor again."""
     team.kill()
+    host.hurry()
     if sys.stderr.isatty():
         os.write(sys.stderr.fileno(), b"\x1b[?25h\n")

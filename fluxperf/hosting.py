@@ -119,6 +119,11 @@ class Host:
         """Whether there is a server that we have started."""
         return self._server is not None and not self._server.adopted
 
+    def hurry(self) -> None:
+        """Ends the server at once, in case we end ourselves."""
+        if self._server is not None:
+            self._server.hurry()
+
     def fds(self) -> tuple[int, ...]:
         """What becomes readable when there is news of the server."""
         fd = None if self._server is None else self._server.fd
@@ -160,11 +165,15 @@ class Host:
 
     def _plan_launch(self, stage: StageSpec, spec: ServerSpec, ground: Ground) -> Launch:
         settings = stage.settings
+        key = find_key(settings)
+        for name, text in {**stage.env, **spec.env}.items():
+            if text is not None and (text == key or name in hidden_variables(settings)):
+                self._say(f"{name} is not given to the server: it holds the API key, or is where that is looked for")
         log = ground.passing / MOCK_LOG if stage.mock is not None else ground.kept / SERVER_LOG
         return Launch(
             environ=dict(os.environ),
             hidden=hidden_variables(settings),
-            key=find_key(settings),
+            key=key,
             log=log if spec.log is None else Path(spec.log),
             endpoint=None if stage.mock is not None else settings.endpoint,
             context=make_context(read_trust(settings), "1.1") if _is_https(spec, settings.endpoint) else None,

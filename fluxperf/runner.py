@@ -53,6 +53,7 @@ def run(campaign: Campaign, *, resume: bool = False) -> int:
         stack.callback(books.close)
         host = Host(voice.say, campaign.secrets)
         stack.callback(host.close)
+        signals.at_once = host.hurry
         around = Around(signals, voice, host, SentPrompts(), campaign.secrets, books.open)
         _Journey(campaign, around, resumption).run(surveyed.stages)
     return 0
@@ -73,11 +74,13 @@ class _Journey:
         if self._campaign.recipe is None:
             self._run_alone(stages[0])
             return
+        ended = False
         try:
             for found in stages:
                 self._run_one(found)
+            ended = True
         finally:
-            self._conclude()
+            self._conclude(ended=ended)
         if self._failed:
             raise RunFailed(f"{len(self._failed)} of {len(stages)} stages failed: {', '.join(self._failed)}")
         if self._invalid:
@@ -114,10 +117,11 @@ class _Journey:
             raise
         except FluxPerfError as error:
             chronicle.end(spec, StageState.FAILED, str(error))
+            error.args = (f"stage {title} failed: {error}",)
             if not self._campaign.continue_on_error:
                 raise
             self._failed.append(title)
-            voice.complain(f"stage {title} failed: {error}")
+            voice.complain(str(error))
             return
         chronicle.end(spec, StageState.COMPLETE)
 
@@ -128,9 +132,9 @@ class _Journey:
         if spec.settings.strict and verdict is not None and verdict.status is Status.INVALID:
             self._invalid.append(f"stage {spec.title}: {describe_invalid(verdict)}")
 
-    def _conclude(self) -> None:
+    def _conclude(self, *, ended: bool) -> None:
         output, chronicle = self._around.open_books()
-        result = chronicle.close()
+        result = chronicle.close(ended=ended)
         voice = self._around.voice
         voice.print("\n" + render_stages(result, voice.columns))
         voice.say(f"results: {output.path}")

@@ -133,8 +133,20 @@ def _describe_server(spec: StageSpec, secrets: Sequence[str]) -> dict[str, Any] 
 
 
 def find_differences(saved: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """What is not as it was, a sentence each, as `stages.Burst.num_samples: was 16, is 32`."""
-    return [f"{place}: was {before}, is {after}" for place, before, after in _compare("", saved, asked)]
+    """What is not as it was, a sentence each, as `num_samples: was 16, is 32 (stage Burst)`."""
+    stages, asked_stages = saved.get("stages", {}), asked.get("stages", {})
+    found = [f"stage {name or 'without a name'}: is missing now" for name in stages if name not in asked_stages]
+    found += [f"stage {name or 'without a name'}: is new" for name in asked_stages if name not in stages]
+    common = [name for name in stages if name in asked_stages]
+    changes: dict[str, list[str]] = {}
+    for name in common:
+        for place, before, after in _compare("", stages[name], asked_stages[name]):
+            changes.setdefault(f"{place}: was {before}, is {after}", []).append(name)
+    for change, names in changes.items():
+        where = "" if len(names) == len(common) else f" (stage{'s' * (len(names) > 1)} {', '.join(names)})"
+        found.append(f"{change}{where}")
+    others = ({name: value for name, value in values.items() if name != "stages"} for values in (saved, asked))
+    return found + [f"{place}: was {before}, is {after}" for place, before, after in _compare("", *others)]
 
 
 def _compare(place: str, before: Any, after: Any) -> Iterator[tuple[str, str, str]]:

@@ -68,8 +68,10 @@ def test_each_step_is_on_disk(output: OutputDirectory) -> None:
     chronicle.begin(SECOND)
     chronicle.end(SECOND, StageState.FAILED, "why")
     assert states(output) == ["complete", "failed"]
-    chronicle.close()
+    chronicle.close(ended=True)
     found = run_json(output)
+    assert found["ended_at"]
+    assert found["verdict"]["reasons"] == ["stage B failed"]
     assert (found["partial"], found["recipe"]) == (True, {"path": "r.yaml", "sha256": "sha", "text": "text"})
     assert [stage["error"] for stage in found["stages"]] == [None, "why"]
     assert found["stages"][0]["env"] == {"X": "1", "MY_KEY": "****", "Y": None}
@@ -83,7 +85,7 @@ def test_a_run_is_whole_when_every_stage_is(output: OutputDirectory) -> None:
         chronicle.begin(spec)
         chronicle.end(spec, StageState.COMPLETE)
     assert chronicle.is_complete()
-    assert (chronicle.close().partial, run_json(output)["partial"]) == (False, False)
+    assert (chronicle.close(ended=True).partial, run_json(output)["partial"]) == (False, False)
 
 
 def test_what_is_taken_up_again_goes_on_where_it_was(output: OutputDirectory) -> None:
@@ -106,12 +108,12 @@ def test_without_a_recipe_only_what_a_resumption_needs_is_written(output: Output
     chronicle = open_chronicle(output, Campaign(stages=(alone,)))
     chronicle.begin(alone)
     chronicle.enter(alone, a_result("A"))
-    chronicle.close()
+    chronicle.close(ended=True)
     assert [path.name for path in output.path.iterdir()] == [".spool"]
     assert load(output.spool) is not None
 
 
 def test_a_further_copy_is_made_where_one_was_asked_for(output: OutputDirectory, tmp_path: Path) -> None:
     place = tmp_path / "new" / "copy.json"
-    open_chronicle(output, replace(CAMPAIGN, copy_to=str(place))).close()
+    open_chronicle(output, replace(CAMPAIGN, copy_to=str(place))).close(ended=True)
     assert place.read_bytes() == (output.path / "run.json").read_bytes()

@@ -176,7 +176,8 @@ def test_every_option_has_a_reader_and_every_reader_an_option() -> None:
 
 def test_an_option_takes_a_value_unless_its_setting_is_a_flag() -> None:
     flags = {option_name(field.name) for field in fields(Settings) if field.default is False}
-    assert {name for name, takes_value in OPTIONS.items() if not takes_value} == flags | (SPECIAL - {"--recipe"}) | {SYNONYM}
+    special = SPECIAL - {"--recipe"}
+    assert {name for name, takes_value in OPTIONS.items() if not takes_value} == flags | special | {SYNONYM}
 
 
 def test_options_that_may_be_repeated_are_those_whose_setting_is_several_values() -> None:

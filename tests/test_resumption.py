@@ -108,7 +108,7 @@ def test_what_was_sent_is_known_also_of_a_round_that_was_not_finished() -> None:
 
 def test_another_run_is_refused_with_the_differences() -> None:
     after().check(ASKED)
-    with pytest.raises(UsageError, match=r"not the run that was interrupted:\n  stages\.A\.seed: was 1, is 2\n"):
+    with pytest.raises(UsageError, match=r"not the run that was interrupted:\n  seed: was 1, is 2\n"):
         after().check({"stages": {"A": {"seed": 2}}})
 
 

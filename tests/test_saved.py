@@ -60,13 +60,20 @@ def test_another_version_is_told(tmp_path: Path) -> None:
 def test_differences_are_told_by_their_place() -> None:
     before = {"stages": {"A": {"seed": 1, "env": {"X": "1"}}, "B": {"seed": 1}}, "definitions": "d"}
     after = {"stages": {"A": {"seed": 2, "env": {}}, "C": {"seed": 1}}, "definitions": "d"}
-    assert find_differences(before, after) == [
-        "stages.A.seed: was 1, is 2",
-        "stages.A.env.X: was 1, is not there",
-        'stages.B: was {"seed":1}, is not there',
-        'stages.C: was not there, is {"seed":1}',
+    assert find_differences(before, after | {"definitions": "e"}) == [
+        "stage B: is missing now",
+        "stage C: is new",
+        "seed: was 1, is 2",
+        "env.X: was 1, is not there",
+        "definitions: was d, is e",
     ]
     assert find_differences(before, before) == []
+
+
+def test_a_difference_that_several_stages_share_is_told_once() -> None:
+    before: dict[str, Any] = {"stages": {name: {"seed": 1, "rounds": 2} for name in "ABC"}}
+    after = {"stages": {"A": {"seed": 2, "rounds": 3}, "B": {"seed": 2, "rounds": 3}, "C": {"seed": 2, "rounds": 2}}}
+    assert find_differences(before, after) == ["seed: was 1, is 2", "rounds: was 2, is 3 (stages A, B)"]
 
 
 def test_definitions_are_a_digest() -> None:

@@ -10,6 +10,7 @@ to judge them:
     {"news": "gone", "status": N}      nothing of it is left; how the last one ended. The last line
     {"news": "stopped", "left": [N]}   as it was told to; what does not even end by SIGKILL. The last line
 
+SIGUSR1 takes it its patience: what is told to end, and does not at once, is killed.
 It stops everything once the socket's other end is shut or FluxPerf is gone: workers that FluxPerf has forked may hold
 that end longer. As a subreaper (prctl(2)) it inherits whatever the command forks, so nothing can slip away by forking
 twice or by a session of its own. It knows nothing of servers, and imports nothing but the standard library.
@@ -33,6 +34,7 @@ KILL_TIMEOUT_S = 10.0
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _WALL = 0x40000000  # children of every kind, however they were cloned (waitpid(2))
+HURRY = signal.SIGUSR1
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
@@ -106,11 +108,16 @@ class Keeper:
         for fd in (self._wake, alarm):
             os.set_blocking(fd, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(HURRY, self._hurry)
         signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
         self._pid = 0
         self._running = False
         self._any_left = True
         self._last_status = 0
+        self._patient = True
+
+    def _hurry(self, *_: object) -> None:
+        self._patient = False
 
     def keep(self) -> None:
         """Takes the order, carries it out, and sees to the end of everything."""
@@ -196,7 +203,7 @@ class Keeper:
     def _wait(self, deadline_s: float, condition: Callable[[], bool]) -> None:
         """Waits while the condition holds, until the deadline. Only ends of our own children wake us by themselves."""
         self._reap()
-        while condition() and time.monotonic() < deadline_s:
+        while condition() and self._patient and time.monotonic() < deadline_s:
             self._pause()
 
     def _pause(self) -> None:

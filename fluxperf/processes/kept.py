@@ -128,6 +128,13 @@ class Kept:
             with suppress(OSError):  # it has ended
                 self._control.shutdown(socket.SHUT_WR)
 
+    def hurry(self) -> None:
+        """Once it is to end, everything that does not do so at once is killed."""
+        pid = self.keeper_pid
+        if pid is not None:  # nobody else can have its number before we reap it
+            with suppress(ProcessLookupError):
+                os.kill(pid, keeper.HURRY)
+
     def await_end(self, timeout_s: float) -> bool:
         """Waits until the watchdog has nothing more to say; False: it has not come to this in time."""
         deadline_ns = now_ns() + s_to_ns(timeout_s)

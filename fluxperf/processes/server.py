@@ -26,7 +26,7 @@ POLL_S = 0.25
 FIRST_POLL_S = 0.02
 SAY_EACH_S = 10.0
 ASK_TIMEOUT_S = 2.0
-SLOW_STOP_S = 2.0
+SLOW_STOP_S = 0.5
 PORT_WAIT_S = 5.0
 PORT_POLL_S = 0.1
 # Beyond the time that its watchdog gives it.
@@ -116,13 +116,18 @@ class ServerUnderTest:
             self._gpu.note(self.pids())
             kept.ask_to_stop()
             if not kept.await_end(SLOW_STOP_S):
-                self.launch.say("ending the server")
+                self.launch.say(f"ending the server, which has {self.spec.stop_timeout_s:g} s for that")
         finally:
             kept.stop()
         self._kept = None
         if kept.unended:
             numbers = ", ".join(map(str, kept.unended))
             self.launch.say(f"processes of the server do not end, not even by SIGKILL: pid {numbers}")
+
+    def hurry(self) -> None:
+        """Takes it the time that it has for its end: told to end, it is killed."""
+        if self._kept is not None:
+            self._kept.hurry()
 
     def death(self) -> str | None:
         """How it ended by itself, with the end of its log; None: it lives, or there is none of ours."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ def clone(fluxperf: Fluxperf) -> Fluxperf:
 
 
 def run(clone: Fluxperf, recipe: str, options: str = "") -> Ended:
-    env = {"PYTHON": sys.executable, "PORT": str(free_port()), "MOCK_PORT": str(free_port())}
+    env = {"PORT": str(free_port()), "MOCK_PORT": str(free_port())}
     return clone(f"--recipe examples/{recipe} {options}", env)
 
 

@@ -103,9 +103,9 @@ def change_state(cut: Cut) -> str:
 
 
 REFUSALS: dict[str, tuple[Callable[[Cut], str], tuple[str, ...]]] = {
-    "recipe": (change_recipe, ("two.num_samples: was [4], is [3]", "two.env.COLOUR: was red, is blue")),
-    "options": (lambda cut: "--max-output-tokens 5", ("one.max_output_tokens: was 4, is 5",)),
-    "dataset": (change_dataset, ("one.dataset (SHA-256): was ", "this is not the run that was interrupted")),
+    "recipe": (change_recipe, ("num_samples: was [4], is [3] (stage two)", "env.COLOUR: was red, is blue (stage two)")),
+    "options": (lambda cut: "--max-output-tokens 5", ("max_output_tokens: was 4, is 5",)),
+    "dataset": (change_dataset, ("dataset (SHA-256): was ", "this is not the run that was interrupted")),
     "definitions": (change_definitions, ("metric definitions: was 0000000000000000, is ",)),
     "state": (change_state, ("cannot be read", "begin anew without --resume")),
 }

@@ -229,7 +229,7 @@ def test_what_ignores_sigterm_is_killed_and_said_to_take_long(lab: Lab, monkeypa
     server = lab.server(act("ignore-term", "say", "up", "hang"), ready=is_ready_when("up"), stop_timeout_s=0.5)
     with running(server):
         pass
-    assert "ending the server" in lab.said
+    assert "ending the server, which has 0.5 s for that" in lab.said
     assert lab.left() == []
 
 

@@ -6,6 +6,7 @@ number was written, and a key that is given twice is still there twice.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,14 @@ _YAML = "tag:yaml.org,2002:"
 TEXT, NULL = f"{_YAML}str", f"{_YAML}null"
 _SCALARS = frozenset(_YAML + name for name in ("str", "null", "bool", "int", "float"))
 _MERGE = f"{_YAML}merge"
-_LOADER = yaml.SafeLoader("")
+
+
+class Loader(yaml.SafeLoader):
+    """YAML 1.1 as PyYAML has it, and numbers such as 1e6, which YAML 1.2 knows (its core schema, 10.3.2)."""
+
+
+Loader.add_implicit_resolver(f"{_YAML}float", re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), [*"-+0123456789"])
+_LOADER = Loader("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +93,15 @@ def read_document(file: Path, data: bytes, faults: Faults) -> Document:
 
 def _compose(file: Path, text: str) -> yaml.Node | None:
     try:
-        node: yaml.Node | None = yaml.compose(text, yaml.SafeLoader)
+        node: yaml.Node | None = yaml.compose(text, Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{file}:{mark.line + 1}" if mark else str(file)
         reasons = [" ".join(part.split()) for part in (error.context, error.problem) if part]
-        raise UsageError(f"{place}: not YAML: {', '.join(reasons)}") from None
+        lines = text.splitlines()
+        near = lines[mark.line] if mark and mark.line < len(lines) else ""
+        hint = '; within braces and brackets put ${...} in quotes: "${...}"' if "${" in near else ""
+        raise UsageError(f"{place}: not YAML: {', '.join(reasons)}{hint}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise UsageError(f"{file}:{line}: not YAML: a character that it does not allow: {_shown(error)}") from None

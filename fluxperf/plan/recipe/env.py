@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from fluxperf.plan.recipe.document import Block, Value
 from fluxperf.plan.recipe.values import Reader, Unread, resolve_null
@@ -10,8 +11,12 @@ from fluxperf.plan.recipe.variables import Lookup
 
 
 def read_env(blocks: Iterable[Value | None], reader: Reader) -> dict[str, str | None]:
-    """The variables of all blocks, later ones above earlier ones; None unsets."""
+    """The variables of all blocks, later ones above earlier ones; None unsets.
+
+    A value may hold variables that stand before it, else those that `reader` knows.
+    """
     env: dict[str, str | None] = {}
+    reader = replace(reader, lookup=make_lookup(env, reader.lookup))
     for block in blocks:
         if block is None or resolve_null(block) is None:
             continue
@@ -29,9 +34,9 @@ def read_env(blocks: Iterable[Value | None], reader: Reader) -> dict[str, str | 
     return env
 
 
-def make_lookup(env: Mapping[str, str | None], environ: Mapping[str, str]) -> Lookup:
-    """Looks a variable up in `env`, where None hides it, and then in `environ`."""
-    return lambda name: env[name] if name in env else environ.get(name)
+def make_lookup(env: Mapping[str, str | None], further: Lookup) -> Lookup:
+    """Looks a variable up in `env`, where None hides it, and then further on."""
+    return lambda name: env[name] if name in env else further(name)
 
 
 def _find_problem(name: str) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from fluxperf.errors import UsageError
 from fluxperf.masking import scrub
 
+NEAR = 0.65  # as difflib counts: beyond it "recipe" would be "repeat"
 MOST_CHARACTERS = 500  # of one fault: a value may be a book
 
 
@@ -57,7 +58,7 @@ class Faults:
 def unknown_key(key: str, known: Collection[str]) -> str:
     """What to say of a key that is none of the `known`: the nearest one, or what there is if that is not much."""
     written = key.strip().lower().replace("-", "_").replace(" ", "_")
-    near = [written] if written in known else get_close_matches(written, known, 1)
+    near = [written] if written in known else get_close_matches(written, known, 1, NEAR)
     if near:
         return f"unknown key; did you mean {near[0]}?"
     return f"unknown key; known are {', '.join(known)}" if len(known) <= 12 else "unknown key"

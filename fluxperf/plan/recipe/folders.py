@@ -14,6 +14,8 @@ LONGEST_BYTES = 200  # file systems take 255, and temporary names are longer
 FILES = frozenset(
     {"run.json", "metrics_summary.csv", "report.html", "histograms.hlog", "server.log", "hooks.log"},
 )
+# Where a run keeps what is still being written.
+HIDDEN = ".spool"
 _UNFIT = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f-\x9f]')
 
 
@@ -45,7 +47,7 @@ def _find_problem(folder: str) -> str | None:
         return "cannot be the name of a folder: it has only dots"
     if len(folder.encode("utf-8", "surrogatepass")) > LONGEST_BYTES:
         return f"is too long for the name of a folder: it has more than {LONGEST_BYTES} bytes"
-    if folder in FILES:
+    if folder in FILES or folder.startswith(HIDDEN):
         return f"cannot be the name of a folder: {folder} is a file of the run"
     return None
 

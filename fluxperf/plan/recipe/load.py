@@ -22,6 +22,9 @@ from fluxperf.plan.recipe.stage import Common, StageSource, read_stage
 from fluxperf.plan.recipe.surroundings import RecipeSurroundings
 from fluxperf.plan.recipe.values import Reader, Unread, check_keys, entries, read_flag, resolve_null
 
+# At the top such keys are the user's own, to hold what aliases repeat.
+OWN = "x-"
+
 __all__ = ["RecipeSurroundings", "load_recipe"]
 
 
@@ -78,7 +81,7 @@ def _read_common(
     for key, value in top.entries.items():
         if key in options and key not in TOP:
             faults.add(value.place, "unknown key at this level; it belongs in global or in a stage")
-        elif key not in TOP:
+        elif key not in TOP and not key.startswith(OWN):
             faults.add(value.place, unknown_key(key, TOP))
     shared = resolve_null(top.entries.get("global"))
     if shared is not None and not isinstance(shared, Block):
@@ -91,8 +94,8 @@ def _read_common(
     place = shared.place if shared is not None else top.place
     of_campaign = {key: value for key, value in entries(shared).items() if key in (*OF_CAMPAIGN, "output")}
     others = {key: value for key, value in entries(shared).items() if key not in of_campaign}
-    env = read_env([others.get("env")], Reader(faults, make_lookup({}, surroundings.environ)))
-    reader = Reader(faults, make_lookup(env, surroundings.environ))
+    env = read_env([others.get("env")], Reader(faults, surroundings.environ.get))
+    reader = Reader(faults, make_lookup(env, surroundings.environ.get))
     items = OptionReader(reader, surroundings.later).read(Block(place, of_campaign))
     return Common(
         file=path,
@@ -111,7 +114,7 @@ def _find_stages(top: Block, faults: Faults, surroundings: RecipeSurroundings) -
     if len(given) != 1:
         what = "give either stages or suites, not both" if given else "give stages, or suites with stages"
         faults.add(given["suites"].place if given else Place(top.place.line), what)
-    reader = Reader(faults, make_lookup({}, surroundings.environ))
+    reader = Reader(faults, surroundings.environ.get)
     if "stages" in given:
         yield from (StageSource(block) for block in _blocks(given["stages"], "stages", faults))
     elif "suites" in given:
@@ -157,7 +160,7 @@ def _read_continue(common: Common, given: Mapping[str, Any]) -> bool:
     told = common.items.get("continue_on_error", Item(None, common.options.place, ""))
     value = common.top.entries.get("continue_on_error")
     if value is not None:
-        reader = Reader(common.faults, make_lookup({}, common.surroundings.environ))
+        reader = Reader(common.faults, common.surroundings.environ.get)
         try:
             at_top = reader.read(value, read_flag)
         except Unread:

@@ -62,8 +62,8 @@ def read_stage(source: StageSource, common: Common) -> StageSpec | None:
 def _read_around(source: StageSource, common: Common) -> tuple[Reader, dict[str, str | None]]:
     environ = common.surroundings.environ
     blocks = [common.options.entries.get("env"), source.suite_env, source.block.entries.get("env")]
-    env = read_env(blocks, Reader(common.faults, make_lookup({}, environ)))
-    return Reader(common.faults, make_lookup(env, environ)), env
+    env = read_env(blocks, Reader(common.faults, environ.get))
+    return Reader(common.faults, make_lookup(env, environ.get)), env
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import yaml
 
 from fluxperf.plan.readers import Fault, Read
-from fluxperf.plan.recipe.document import NULL, TEXT, Block, Listing, Scalar, Value, find_character, resolve_tag
+from fluxperf.plan.recipe.document import NULL, TEXT, Block, Listing, Loader, Scalar, Value, find_character, resolve_tag
 from fluxperf.plan.recipe.faults import Faults, Place, unknown_key
 from fluxperf.plan.recipe.variables import Lookup, substitute
 
@@ -17,7 +17,7 @@ LARGEST_BITS = 1000  # of a whole number; Python takes quadratic time to write o
 _CONSTRUCTORS = {
     f"tag:yaml.org,2002:{name}": getattr(yaml.SafeLoader, f"construct_yaml_{name}") for name in ("bool", "int", "float")
 }
-_LOADER = yaml.SafeLoader("")
+_LOADER = Loader("")
 
 
 class Unread(Exception):

@@ -87,7 +87,7 @@ def test_values_see_the_stages_variables_first(recipes: Recipes) -> None:
     recipes.environ |= {"M": "outside", "N": "outside", "O": "outside"}
     own = "env: {M: inside, N: null, P: '${M}'}, model: '${M}-${N:-none}-${O}-${P}'"
     stage = recipes.stage(with_stage("", own))
-    assert stage.settings.model == "inside-none-outside-outside"
+    assert stage.settings.model == "inside-none-outside-inside"
     assert recipes.faults(with_stage("", "env: {N: null}, model: '${N}'")) == [
         "recipe.yaml:2: stages[0].model: needs N, which is not set; ${N:-...} gives it a default"
     ]
