@@ -253,10 +253,7 @@ def test_a_second_ctrl_c_while_the_server_is_ended(fluxperf: Fluxperf, stub: Stu
         assert time.monotonic() < deadline_s
         running.press_ctrl_c()
     assert running.process.wait(TIMEOUT_S) == 130
-    # The watchdog goes on with what it was told; a user who wants that at once kills it or the server.
-    assert not ended(watchdog, 0)
-    os.kill(stub.pids()[0], signal.SIGKILL)
-    assert running.end().code == 130
+    assert running.end().code == 130  # with nothing left, long before the server's ten minutes are over
     assert ended(watchdog, TIMEOUT_S)
 
 
