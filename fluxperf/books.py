@@ -8,12 +8,11 @@ import json
 from pathlib import Path
 
 from fluxperf.chronicle import Background, Chronicle
-from fluxperf.errors import UsageError
+from fluxperf.errors import ResumeRefused
 from fluxperf.output import OutputDirectory, claim, reclaim
-from fluxperf.plan.campaign import Campaign
 from fluxperf.provenance import describe_environment
 from fluxperf.resumption import Resumption
-from fluxperf.saved import SavedRun, describe_asked, load
+from fluxperf.saved import SavedRun, describe_asked, digest_of, load
 from fluxperf.survey import Survey
 from fluxperf.voice import Voice
 
@@ -56,26 +55,27 @@ class Books:
         output.clean()
 
 
-def find_interrupted(campaign: Campaign, voice: Voice) -> SavedRun | Path | None:
+def find_interrupted(survey: Survey, voice: Voice) -> SavedRun | Path | None:
     """What the run in the output directory has left; its path if it is complete; None if there is none.
 
-    Raises UsageError if it was another one.
+    Raises ResumeRefused if it was another one.
     """
-    place = Path(campaign.output_dir)
+    place = Path(survey.campaign.output_dir)
     saved = load(OutputDirectory(place).spool)
     if saved is not None:
         return saved
     try:
         earlier = json.loads((place / "run.json").read_text(encoding="utf-8"))
         complete = earlier["partial"] is False and earlier.get("ended_at") is not None
-        sha256 = (earlier.get("recipe") or {}).get("sha256")
+        sha256 = earlier["configuration"]["asked_sha256"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         complete, sha256 = False, None
     if not complete:
         voice.say(f"there is nothing in {place} to go on with: beginning anew")
         return None
-    if sha256 != (None if campaign.recipe is None else campaign.recipe.sha256):
-        raise UsageError(
-            f"--resume: the run in {place} is complete, and was of another recipe: leave --resume out to begin anew"
+    if sha256 != digest_of(describe_asked(survey)):
+        raise ResumeRefused(
+            f"--resume: the run in {place} is complete, and was asked for something else (stages, options, dataset or "
+            "metric definitions): leave --resume out to begin anew"
         )
     return place

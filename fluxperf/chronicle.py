@@ -60,6 +60,7 @@ class Chronicle:
             resumed_at=self._run.resumed_at,
             environment=self._background.environment,
             recipe=self._background.campaign.recipe,
+            asked_sha256=saved.digest_of(self._background.asked),
         )
 
     def stage(self, spec: StageSpec) -> SavedStage:
@@ -86,9 +87,14 @@ class Chronicle:
         entry = self.stage(spec)
         self._keep(spec, replace(entry, begun=tuple(dict.fromkeys((*entry.begun, (concurrency, name))))))
 
-    def enter(self, spec: StageSpec, result: RunResult) -> None:
-        """So far the stage has come."""
-        self._note(spec, replace(self.stage(spec), result=result))
+    def enter(self, spec: StageSpec, result: RunResult, *, for_readers: bool = True) -> None:
+        """So far the stage has come. The requests of its rounds are in their files, and not kept here."""
+        rounds = tuple(replace(one, requests=()) for one in result.rounds)
+        entry = replace(self.stage(spec), result=replace(result, rounds=rounds))
+        if for_readers:
+            self._note(spec, entry)
+        else:
+            self._keep(spec, entry)
 
     def end(self, spec: StageSpec, state: StageState, error: str | None = None) -> None:
         """The stage is over."""
@@ -111,6 +117,7 @@ class Chronicle:
                 "output_dir": campaign.output_dir,
                 "continue_on_error": campaign.continue_on_error,
                 "overrides": campaign.overrides,
+                "asked_sha256": saved.digest_of(self._background.asked),
             },
             rounds=rounds,
             comparisons=tuple(one for result in results for one in result.comparisons),

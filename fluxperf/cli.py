@@ -105,10 +105,11 @@ def read_campaign(values: Mapping[str, Any]) -> Campaign:
                 return str(error)
             return None
 
+        os.environ.setdefault("FLUXPERF_PYTHON", sys.executable)  # for recipes, and the shell lines in them
         names = frozenset(MockSettings.__dataclass_fields__)
         later = frozenset(name.removeprefix("--").replace("-", "_") for name in LATER_OPTIONS)
         surroundings = RecipeSurroundings(
-            environ={"FLUXPERF_PYTHON": sys.executable, **os.environ},
+            environ=os.environ,
             mock_names=names,
             find_mock_problem=find_problem,
             later=later,

@@ -30,8 +30,8 @@ from fluxperf.plan.planner import LevelPlan
 from fluxperf.provenance import Asked, ask_server
 from fluxperf.report.text import count
 from fluxperf.resumption import Resumption
-from fluxperf.sent import SentPrompts
-from fluxperf.site import Site, find_site
+from fluxperf.sent import Audience, SentPrompts, place_of
+from fluxperf.site import Shield, Site, find_site
 from fluxperf.spool import Spooled
 from fluxperf.stage import RoundHooks, Stage, Surroundings, make_client, share
 from fluxperf.survey import StageSurvey
@@ -46,14 +46,14 @@ SALT_BYTES = 4
 @dataclass(frozen=True, slots=True)
 class Around:
     """What all stages of a run share. `open_books` claims the output directory when it is first
-    called; `secrets` are those of the recipe.
+    called; `shield` is over all stages.
     """
 
     signals: Signals
     voice: Voice
     host: Host
     sent: SentPrompts
-    secrets: tuple[str, ...]
+    shield: Shield
     open_books: Callable[[], tuple[OutputDirectory, Chronicle]]
 
 
@@ -70,7 +70,7 @@ def run_stage(found: StageSurvey, around: Around, resumption: Resumption) -> Non
         before_round: RoundHooks = no_hook
         if spec.has_own_processes:
             output = around.open_books()[0].part(spec.folder)
-            hooks = StageHooks(spec, output.path, around.voice.say, around.secrets)
+            hooks = StageHooks(spec, output.path, around.voice, around.shield)
             stack.callback(around.host.leave)
             stack.push(hooks.end)  # while the server is still there
             hooks.before_stage()
@@ -79,6 +79,7 @@ def run_stage(found: StageSurvey, around: Around, resumption: Resumption) -> Non
         else:
             around.host.close()
         site = find_site(endpoint, spec.settings, around.voice.say)
+        site = replace(site, secrets=tuple(dict.fromkeys((*site.secrets, *around.shield.secrets))))
         _measure(found, site, around, (resumption, before_round))
 
 
@@ -117,7 +118,6 @@ def _measure(found: StageSurvey, site: Site, around: Around, further: tuple[Resu
     )
     ledger = Ledger(asked, output, voice)
     surroundings = Surroundings(signals, lookout, around.host, before_round, around.sent)
-    _note_sent(found, plan, resumption, surroundings)
     _take_over(found, ledger, resumption)
     run_levels(found.levels, plan, ledger, (surroundings, chronicle))
 
@@ -152,16 +152,18 @@ def prepare_bodies(found: StageSurvey, site: Site, voice: Voice) -> Preparation:
     return prepare(found.dataset, editions, Encoding(APIS["chat"], options, settings.max_input_length))
 
 
-def _note_sent(found: StageSurvey, plan: StagePlan, resumption: Resumption, around: Surroundings) -> None:
-    """What the interrupted run sent to a server that is not ours, and so is still there."""
-    if around.host.is_ours() or plan.settings.salt:
-        return
-    audience = plan.audience(around.host.life)
-    for level in found.levels:
-        begun = resumption.was_begun(found.spec, level)
-        if begun is not None:
-            place = describe_place(found.spec, level.concurrency) if begun else "by the run that was interrupted"
-            around.sent.add(audience, level.sample, plan.dataset_size, place)
+def recall_sent(stages: Sequence[StageSurvey], resumption: Resumption, sent: SentPrompts) -> None:
+    """What the interrupted run sent to servers that are not ours, and so are still there."""
+    for found in stages:
+        spec = found.spec
+        if spec.settings.endpoint is None or spec.settings.salt or spec.mock is not None or spec.server is not None:
+            continue
+        audience = Audience(place_of(spec.settings.endpoint), 0, found.dataset.sha256)
+        for level in found.levels:
+            begun = resumption.was_begun(spec, level)
+            if begun is not None:
+                place = describe_place(spec, level.concurrency) if begun else "by the run that was interrupted"
+                sent.add(audience, level.sample, len(found.dataset), place)
 
 
 def _take_over(found: StageSurvey, ledger: Ledger, resumption: Resumption) -> None:
@@ -193,6 +195,7 @@ def run_levels(
         signals.check()
         progress = ledger.voice.progress(plan.settings)
         stage = Stage(plan, ledger.output, surroundings, shared)
+        stage.continued = frozenset(concurrency for concurrency, _ in done)
         for level in levels:
             for round_plan in level.rounds:
                 if (level.concurrency, round_plan.round) in done:
@@ -201,18 +204,27 @@ def run_levels(
                     chronicle.begin_round(spec, level.concurrency, round_plan.round)
                     result, error = stage.run_round(level, round_plan, team, progress)
                 except FluxPerfError:
-                    ledger.close(partial=True)
+                    close_early(ledger)
                     raise
                 ledger.enter(result)
-                chronicle.enter(spec, ledger.result(partial=True))
+                level_ends = round_plan is level.rounds[-1]
+                chronicle.enter(spec, ledger.result(partial=True), for_readers=level_ends)
                 if error is None and signals.received is not None:
                     error = Interrupted(signals.received)
                 if error is not None:
-                    ledger.close(partial=True)
+                    close_early(ledger)
                     raise error
             ledger.output.forget_rows(level.concurrency)
         chronicle.enter(spec, ledger.result(partial=False))
         ledger.close(partial=False)
+
+
+def close_early(ledger: Ledger) -> None:
+    """What was finished is told; that something else fails then is only said, since an error is on its way."""
+    try:
+        ledger.close(partial=True)
+    except FluxPerfError as error:
+        ledger.voice.complain(str(error))
 
 
 def end_at_once(team: Team, host: Host) -> None:

@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from fluxperf.errors import FluxPerfError
+from fluxperf.errors import FluxPerfError, Interrupted
 from fluxperf.model import RoundName
 from fluxperf.plan.campaign import StageSpec
 from fluxperf.processes.hooks import HookLaunch, HookRunner
-from fluxperf.site import find_key, hidden_variables
+from fluxperf.site import Shield, find_key
+from fluxperf.voice import Voice
 
 HOOK_LOG = "hooks.log"
 
-Say = Callable[[str], None]
-
 
 class StageHooks:
-    """Made before the stage's first hook, within its environment. `secrets` are masked in what is quoted of logs."""
+    """Made before the stage's first hook, within its environment."""
 
-    def __init__(self, spec: StageSpec, output: Path, say: Say, secrets: tuple[str, ...]) -> None:
+    def __init__(self, spec: StageSpec, output: Path, voice: Voice, shield: Shield) -> None:
         self._spec = spec
         self._output = output
-        self._say = say
+        self._voice = voice
         self._begun = False
         key = find_key(spec.settings)
         self._runner = HookRunner(
             HookLaunch(
                 environ=dict(os.environ),
-                hidden=hidden_variables(spec.settings),
+                hidden=shield.hidden,
                 key=key,
                 log=output / HOOK_LOG,
-                say=say,
-                secrets=tuple(text for text in (*secrets, key) if text),
+                say=voice.say,
+                secrets=tuple(text for text in (*shield.secrets, key) if text),
             )
         )
 
@@ -58,9 +56,9 @@ class StageHooks:
             if self._begun:
                 self._runner.run("after_stage", self._spec.hooks.after_stage, self._facts())
         except FluxPerfError as failure:
-            if error is None:
+            if error is None or isinstance(failure, Interrupted):
                 raise
-            self._say(str(failure))
+            self._voice.complain(str(failure))
         finally:
             self._runner.close()
 

@@ -21,7 +21,7 @@ from fluxperf.masking import mask_command, mask_env, mask_url, scrub
 from fluxperf.plan.campaign import Ready, Restart, ServerSpec, StageSpec
 from fluxperf.processes.gpu import GpuMemory
 from fluxperf.processes.server import Launch, ServerUnderTest
-from fluxperf.site import find_key, hidden_variables, read_trust
+from fluxperf.site import Shield, find_key, read_trust
 from fluxperf_mock.settings import mock_command
 
 SERVER_LOG = "server.log"
@@ -44,10 +44,10 @@ class Ground:
 class Host:
     """One for a campaign. `life` counts how often a server was started."""
 
-    def __init__(self, say: Say, secrets: tuple[str, ...] = ()) -> None:
+    def __init__(self, say: Say, shield: Shield | None = None) -> None:
         self.life = 0
         self._say = say
-        self._secrets = secrets
+        self._shield = shield or Shield()
         self._stage: StageSpec | None = None
         self._begun_in: StageSpec | None = None
         self._server: ServerUnderTest | None = None
@@ -55,6 +55,7 @@ class Host:
         self._starts = 0
         self._fresh = False
         self._death: str | None = None
+        self._told = False
         self._gpu = GpuMemory(say)
 
     def enter(self, stage: StageSpec, ground: Ground) -> str:
@@ -103,6 +104,8 @@ class Host:
     def leave(self) -> None:
         """The stage is over: ends the server, unless it is to be kept for the next one."""
         spec = None if self._stage is None else wanted_server(self._stage)
+        if self.is_dead() and not self._told and self._death is not None:
+            self._say(self._death)
         if spec is not None and (spec.restart != "never" or self.is_dead()):
             self.close()
 
@@ -137,7 +140,10 @@ class Host:
 
     def why_dead(self) -> ServerDied | None:
         """How it ended, with the end of its log; None: it lives, or it is not ours."""
-        return ServerDied(self._death) if self.is_dead() and self._death is not None else None
+        if not self.is_dead() or self._death is None:
+            return None
+        self._told = True
+        return ServerDied(self._death)
 
     def describe(self) -> Mapping[str, Any] | None:
         """What is known of the server of the stage, fit to be shown; None: it is not ours."""
@@ -148,8 +154,8 @@ class Host:
             return None
         shown: dict[str, Any] = {
             "mock": self._stage.mock is not None,
-            "command": scrub(mask_command(spec.command), self._secrets),
-            "env": mask_env(spec.env, self._secrets) if self._stage.mock is None else {},
+            "command": scrub(mask_command(spec.command), self._shield.secrets),
+            "env": mask_env(spec.env, self._shield.secrets) if self._stage.mock is None else {},
             "cwd": spec.cwd,
             "restart": spec.restart,
             "starts": self._starts,
@@ -167,18 +173,18 @@ class Host:
         settings = stage.settings
         key = find_key(settings)
         for name, text in {**stage.env, **spec.env}.items():
-            if text is not None and (text == key or name in hidden_variables(settings)):
+            if text is not None and (text == key or name in self._shield.hidden):
                 self._say(f"{name} is not given to the server: it holds the API key, or is where that is looked for")
         log = ground.passing / MOCK_LOG if stage.mock is not None else ground.kept / SERVER_LOG
         return Launch(
             environ=dict(os.environ),
-            hidden=hidden_variables(settings),
+            hidden=self._shield.hidden,
             key=key,
             log=log if spec.log is None else Path(spec.log),
             endpoint=None if stage.mock is not None else settings.endpoint,
             context=make_context(read_trust(settings), "1.1") if _is_https(spec, settings.endpoint) else None,
             say=self._say if stage.mock is None else be_silent,
-            secrets=self._secrets,
+            secrets=self._shield.secrets,
             ran_before=self.life > 0,
             gpu=self._gpu,
         )
@@ -188,6 +194,7 @@ class Host:
         if self._server is None or self._at_any_port(spec):
             self._server = ServerUnderTest(self._fixed(spec), self._launch)
         self._death = None
+        self._told = False
         try:
             self._server.start()
         except BaseException:

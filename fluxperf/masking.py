@@ -16,7 +16,10 @@ MASK = "****"
 CUT = "..."
 LEAST_TOLD = 3  # so much of the beginning of a secret is no secret: "sk-"
 SHORTEST_SECRET = 6
-_SECRET_NAME = re.compile(r"auth|key|token|secret|passw|passphrase|cookie|credential|signature", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"auth|key|token|secret|passw|passphrase|pass$|pwd|(?:^|_)pw$|(?:^|_)pat$|bearer|cookie|credential|signature",
+    re.IGNORECASE,
+)
 # Names that hold one of these words and are no secrets.
 _HARMLESS_NAME = re.compile(r"max_.*tokens|min_.*tokens|_tokens$|^tokens$|tokens_per_s|tokenizer", re.IGNORECASE)
 # Options that say where a secret is, not what it is.
@@ -252,6 +255,15 @@ def scrub(text: str, secrets: Iterable[str]) -> str:
                 if shown.endswith(secret[:length]):
                     return shown[:-length] + MASK + CUT
     return text
+
+
+def scrub_all(value: Any, secrets: Collection[str]) -> Any:
+    """A value as JSON has it, with every occurrence of a secret masked in its texts, at any depth."""
+    if isinstance(value, str):
+        return scrub(value, secrets)
+    if isinstance(value, Mapping):
+        return {name: scrub_all(entry, secrets) for name, entry in value.items()}
+    return [scrub_all(entry, secrets) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def hide_in_title(secrets: Iterable[str]) -> None:

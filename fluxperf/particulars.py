@@ -11,7 +11,7 @@ from fluxperf.model import CONTROL, Slo
 from fluxperf.plan.campaign import StageSpec
 from fluxperf.plan.planner import PLAIN, LevelPlan, RoundPlan
 from fluxperf.plan.settings import Settings
-from fluxperf.sent import Audience
+from fluxperf.sent import Audience, place_of
 from fluxperf.site import Site
 from fluxperf.tally import Tally
 
@@ -36,7 +36,7 @@ class StagePlan:
 
     def audience(self, life: int) -> Audience:
         """Whom the stage's prompts go to; `life` counts how often we have started the server."""
-        return Audience(self.site.url, life, self.dataset_sha256)
+        return Audience(place_of(self.site.url), life, self.dataset_sha256)
 
     def count_workers(self, level: LevelPlan, plan: RoundPlan) -> int:
         """How many take part in the round."""
@@ -78,6 +78,7 @@ def configuration(stage: StagePlan, level: LevelPlan, plan: RoundPlan, tally: Ta
         "dataset_sha256": stage.dataset_sha256,
         "max_output_tokens": settings.max_output_tokens,
         "timeout_s": settings.timeout,
+        "min_output_tokens": settings.min_output_tokens,
         "output_tokens_from": source(tally, "counted_events", "usage", "output_events"),
         "input_tokens_from": source(tally, "estimated_inputs", "usage", "estimate"),
     }

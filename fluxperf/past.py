@@ -49,9 +49,10 @@ class Past:
 
     def _sent_before(self, level: LevelPlan, plan: RoundPlan, *, emptied: bool) -> str | None:
         """Where this server was sent any of the level's prompts before round 1 of it; they are noted as sent."""
-        sent, audience = self._witnesses.sent, self._plan.audience(self._witnesses.host.life)
+        sent, host = self._witnesses.sent, self._witnesses.host
+        audience = self._plan.audience(host.life if host.is_ours() else 0)
         if emptied:
-            sent.forget(audience.url)
+            sent.forget(audience.server)
         found = sent.find(audience, level.sample) if plan.round == 1 else None
         sent.add(audience, level.sample, self._plan.dataset_size, describe_place(self._plan.spec, level.concurrency))
         return found

@@ -15,7 +15,7 @@ import msgspec
 from fluxperf import __version__
 from fluxperf.fetch import fetch
 from fluxperf.machine import describe_host
-from fluxperf.masking import mask_env, mask_fields, mask_json, mask_url, scrub
+from fluxperf.masking import mask_env, mask_fields, mask_json, mask_url, scrub, scrub_all
 from fluxperf.plan.campaign import RecipeText, StageSpec
 from fluxperf.plan.workload import Dataset
 from fluxperf.revision import describe_revision
@@ -31,12 +31,15 @@ MOST_BYTES = 16_384
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What all stages of a run have in common: where it runs, when it began, and its recipe."""
+    """What all stages of a run have in common: where it runs, when it began, its recipe, and a digest of what was
+    asked for.
+    """
 
     started_at: str
     resumed_at: tuple[str, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     recipe: RecipeText | None = None
+    asked_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +66,11 @@ def describe_asked(asked: Asked) -> dict[str, Any]:
     shown["header"] = mask_fields(settings.header)
     shown["extra_body"] = mask_json(settings.extra_body)
     shown["label"] = dict(settings.label)
+    if asked.origin.asked_sha256 is not None:
+        shown["asked_sha256"] = asked.origin.asked_sha256
     if asked.spec.title is not None:
         shown |= {"stage": asked.spec.title, "env": mask_env(asked.spec.env, asked.site.secrets)}
-    return {
+    found = {
         **shown,
         **{name: mask_url(shown[name]) for name in ("reset_cache_url", "prometheus_url") if shown[name] is not None},
         "endpoint": site.shown_url,
@@ -77,6 +82,8 @@ def describe_asked(asked: Asked) -> dict[str, Any]:
         "dataset_entries": len(dataset),
         "dataset_sha256": dataset.sha256,
     }
+    scrubbed: dict[str, Any] = scrub_all(found, site.secrets)
+    return scrubbed
 
 
 def describe_server(asked: Asked) -> dict[str, Any] | None:

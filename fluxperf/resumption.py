@@ -102,7 +102,12 @@ def _refusal(differences: Sequence[str]) -> ResumeRefused:
 
 
 def keeps_its_cache(spec: StageSpec) -> bool:
-    """Whether the server's cache outlives an interruption, or does not matter: it begins anew for each round."""
+    """Whether the server's cache outlives an interruption, or does not matter: it begins anew for each round.
+
+    Not where hooks may have seen to it; and prompts with a salt have another one in each run.
+    """
+    if spec.settings.salt or spec.hooks.before_stage or spec.hooks.before_round:
+        return False
     if spec.mock is None and spec.server is None:
         return True
     return spec.server is not None and spec.server.restart == "per_round"

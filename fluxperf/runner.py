@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fluxperf.books import Books, find_interrupted
-from fluxperf.course import Around, run_stage
+from fluxperf.course import Around, recall_sent, run_stage
 from fluxperf.errors import FluxPerfError, Interrupted, MeasurementInvalid, ResumeRefused, RunFailed
 from fluxperf.hosting import Host
 from fluxperf.launch.signals import Signals
@@ -43,7 +43,7 @@ def run(campaign: Campaign, *, resume: bool = False) -> int:
         campaign = surveyed.campaign
         for text in (*campaign.overrides, *campaign.remarks):
             voice.say(text)
-        earlier = find_interrupted(campaign, voice) if resume else None
+        earlier = find_interrupted(surveyed, voice) if resume else None
         if isinstance(earlier, Path):
             voice.say(f"the run in {earlier} is complete: there is nothing left to do")
             return 0
@@ -51,10 +51,12 @@ def run(campaign: Campaign, *, resume: bool = False) -> int:
         resumption.check(describe_asked(surveyed))
         books = Books(surveyed, voice, earlier)
         stack.callback(books.close)
-        host = Host(voice.say, campaign.secrets)
+        host = Host(voice.say, surveyed.shield)
         stack.callback(host.close)
         signals.at_once = host.hurry
-        around = Around(signals, voice, host, SentPrompts(), campaign.secrets, books.open)
+        sent = SentPrompts()
+        recall_sent(surveyed.stages, resumption, sent)
+        around = Around(signals, voice, host, sent, surveyed.shield, books.open)
         _Journey(campaign, around, resumption).run(surveyed.stages)
     return 0
 
@@ -82,7 +84,8 @@ class _Journey:
         finally:
             self._conclude(ended=ended)
         if self._failed:
-            raise RunFailed(f"{len(self._failed)} of {len(stages)} stages failed: {', '.join(self._failed)}")
+            told = f"{len(self._failed)} of {len(stages)} stages failed: {', '.join(self._failed)}"
+            raise RunFailed("\n".join((told, *self._invalid)))
         if self._invalid:
             raise MeasurementInvalid("\n".join(self._invalid))
 
@@ -97,6 +100,7 @@ class _Journey:
 
     def _run_one(self, found: StageSurvey) -> None:
         spec, voice = found.spec, self._around.voice
+        self._around.signals.check()
         title = spec.title or ""
         chronicle = self._around.open_books()[1]
         if self._resumption.is_complete(spec):

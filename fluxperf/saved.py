@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ VERSION = 1
 # What does not change a measurement, or is the same under another name.
 _OF_NO_MATTER = {
     *("api_key", "output_dir", "overwrite", "quiet", "no_progress", "strict", "label", "debug", "debug_verbose"),
-    *("debug_log_dir", "mock_server"),
+    *("debug_log_dir", "mock_server", "dataset"),
 }
 _MISSING = "not there"
 
@@ -58,8 +58,7 @@ class SavedRun:
 
 def save(run: SavedRun, folder: Path) -> None:
     """Writes the file. Raises RunFailed."""
-    stages = {name: replace(one, result=_without_requests(one.result)) for name, one in run.stages.items()}
-    write_whole(folder / FILE, [msgspec.msgpack.encode(replace(run, stages=stages), enc_hook=str)])
+    write_whole(folder / FILE, [msgspec.msgpack.encode(run, enc_hook=str)])
 
 
 def load(folder: Path) -> SavedRun | None:
@@ -82,18 +81,18 @@ class _Version(msgspec.Struct):
     version: int
 
 
-def _without_requests(result: RunResult | None) -> RunResult | None:
-    if result is None:
-        return None
-    return replace(result, rounds=tuple(replace(one, requests=()) for one in result.rounds))
-
-
 def describe_asked(survey: Survey) -> dict[str, Any]:
     """All that makes the measurement what it is, as plain values: of each stage, and the definitions of the metrics."""
     return {
         "metric definitions": definitions(),
+        "order of stages": [stage.spec.folder for stage in survey.stages],
         "stages": {stage.spec.folder: _describe_stage(stage, survey.campaign.secrets) for stage in survey.stages},
     }
+
+
+def digest_of(asked: Mapping[str, Any]) -> str:
+    """The same in a few characters, for a run that is complete."""
+    return hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).hexdigest()
 
 
 def definitions() -> str:
@@ -129,7 +128,14 @@ def _describe_server(spec: StageSpec, secrets: Sequence[str]) -> dict[str, Any] 
     if server is None:
         return None
     command = scrub(mask_command(server.command), secrets)
-    return {"command": command, "env": mask_env(server.env, secrets), "restart": server.restart}
+    return {
+        "command": command,
+        "env": mask_env(server.env, secrets),
+        "cwd": server.cwd,
+        "restart": server.restart,
+        "port": server.port,
+        "adopt": server.adopt,
+    }
 
 
 def find_differences(saved: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

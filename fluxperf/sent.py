@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from itertools import repeat
+from urllib.parse import urlsplit
 
 from fluxperf.mapped import mapped
 
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """Whom prompts go to: a server by its URL and by how often we have started it, and the file that they are from."""
+    """Whom prompts go to: a server by its place, and by how often we have started it, and the file they are from.
 
-    url: str
+    `life` is 0 for a server that is not ours.
+    """
+
+    server: str
     life: int
     dataset_sha256: str
 
@@ -50,7 +55,19 @@ class SentPrompts:
         earliest = min((number for index in sample if (number := sent.first[index])), default=None)
         return None if earliest is None else sent.places[earliest - 1]
 
-    def forget(self, url: str) -> None:
+    def forget(self, server: str) -> None:
         """The cache of that server was emptied."""
-        for audience in [one for one in self._sent if one.url == url]:
+        for audience in [one for one in self._sent if one.server == server]:
             del self._sent[audience]
+
+
+def place_of(endpoint: str) -> str:
+    """What tells a server from others: two URLs of one server of this machine have one place."""
+    parts = urlsplit(endpoint)
+    host = (parts.hostname or "").rstrip(".")
+    try:
+        is_here = ip_address(host).is_loopback
+    except ValueError:
+        is_here = host == "localhost"
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return f"{'localhost' if is_here else host}:{port}{parts.path.rstrip('/')}"

@@ -59,6 +59,14 @@ class Site:
         return mask_url(self.url)
 
 
+@dataclass(frozen=True, slots=True)
+class Shield:
+    """What is kept from files and processes: texts that must not be written, variables that no child is shown."""
+
+    secrets: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = KEY_VARIABLES
+
+
 def hidden_variables(settings: Settings) -> tuple[str, ...]:
     """The environment variables that hold keys: no server and no hook is shown them."""
     return tuple(name for name in (settings.api_key_env, *KEY_VARIABLES) if name)

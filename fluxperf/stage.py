@@ -85,7 +85,10 @@ class Surroundings:
 
 
 class Stage:
-    """Runs rounds. A round that does not come to its end still gives a result, with the error that ended it."""
+    """Runs rounds. A round that does not come to its end still gives a result, with the error that ended it.
+
+    `continued` are the levels of which earlier rounds are kept from a run that was interrupted.
+    """
 
     def __init__(self, plan: StagePlan, output: OutputDirectory, around: Surroundings, shared: Shared) -> None:
         self._plan = plan
@@ -94,6 +97,7 @@ class Stage:
         self._signals = around.signals
         self._lookout = around.lookout
         self._shared = shared
+        self.continued: frozenset[int] = frozenset()
         self._past = Past(plan, Witnesses(around.lookout, around.host, around.sent))
 
     def run_round(
@@ -104,6 +108,8 @@ class Stage:
         files.clear()
         # What takes a while is done before there are reports to be held.
         remarks = tuple(notes(self._plan, level, plan))
+        if level.concurrency in self.continued:
+            remarks += ("the rounds before it are of a run that was interrupted: the server may have changed since",)
         prompts = self._measure_texts(level, plan)
         orders = self._orders(level, plan, files)
         self._shared.tickets.lay_out(self._plan.preparation.tickets(plan.edition, plan.order))

@@ -21,11 +21,12 @@ from fluxperf.plan.planner import LevelPlan, PlanRequest, plan_levels
 from fluxperf.plan.settings import Settings
 from fluxperf.plan.slo import load_slo
 from fluxperf.plan.workload import Dataset, open_dataset
-from fluxperf.site import find_key, read_trust
+from fluxperf.site import Shield, find_key, hidden_variables, read_trust
 from fluxperf.voice import Voice
 from fluxperf.watch.promql import parse_selector
 
 # From here on, what takes its time is announced.
+DESCRIPTORS_PER_STAGE = 12  # of its orders, which are mapped
 LARGE_FILE_BYTES = 64 * 2**20
 
 
@@ -59,6 +60,8 @@ class Surveyor:
         settings = spec.settings
         key = find_key(settings)
         make_context(read_trust(settings), settings.http)  # files that will not do are told before anything is started
+        if spec.server is not None and spec.server.log is not None:
+            check_file("server.log", Path(spec.server.log))
         if settings.debug or settings.debug_verbose:
             check_place("--debug-log-dir", Path(settings.debug_log_dir))
         check_selectors(settings.prometheus_metrics)
@@ -88,6 +91,12 @@ class Survey:
     campaign: Campaign
     stages: tuple[StageSurvey, ...]
 
+    @property
+    def shield(self) -> Shield:
+        """What is kept from files and from processes, over all stages."""
+        names = (name for stage in self.stages for name in hidden_variables(stage.spec.settings))
+        return Shield(self.campaign.secrets, tuple(dict.fromkeys(names)))
+
 
 def survey(campaign: Campaign, stack: ExitStack, voice: Voice) -> Survey:
     """Reads and checks everything that is on this machine, for all stages. Raises UsageError with all that is wrong."""
@@ -95,6 +104,7 @@ def survey(campaign: Campaign, stack: ExitStack, voice: Voice) -> Survey:
     faults: dict[str, list[str]] = {}
     found = []
     check_free("--output-dir", Path(campaign.output_dir))
+    check_copies(campaign)
     for spec in campaign.stages:
         try:
             with stage_environment(spec.env):
@@ -105,6 +115,7 @@ def survey(campaign: Campaign, stack: ExitStack, voice: Voice) -> Survey:
             faults.setdefault(str(error), []).append(spec.title)
     if faults:
         raise UsageError("\n".join(_tell_faults(faults, len(campaign.stages))))
+    raise_descriptor_limit(max(stage.most_streams for stage in found) + DESCRIPTORS_PER_STAGE * len(found))
     if any(stage.kernel_stamps for stage in found):
         stack.enter_context(stamped_socket())
     keys = [stage.key for stage in found if stage.key is not None]
@@ -117,6 +128,28 @@ def _add_secrets(campaign: Campaign, keys: Sequence[str]) -> Campaign:
     if recipe is not None:
         recipe = replace(recipe, text=scrub(recipe.text, keys))
     return replace(campaign, recipe=recipe, secrets=tuple(dict.fromkeys((*campaign.secrets, *keys))))
+
+
+def check_copies(campaign: Campaign) -> None:
+    """Raises UsageError unless each further copy of run.json has a place of its own that can be written to."""
+    taken: set[Path] = set()
+    for copy_to in (campaign.copy_to, *(stage.copy_to for stage in campaign.stages)):
+        if copy_to is None:
+            continue
+        check_file("output", Path(copy_to))
+        place = Path(copy_to).resolve()
+        if place in taken:
+            raise UsageError(f"output {copy_to} is given twice: the second copy would replace the first")
+        if place.is_relative_to(Path(campaign.output_dir).resolve()):
+            raise UsageError(f"output {copy_to} is in the output directory, where results are: choose another place")
+        taken.add(place)
+
+
+def check_file(option: str, path: Path) -> None:
+    """Raises UsageError unless a file can be written there."""
+    if path.is_dir():
+        raise UsageError(f"{option} {path} is a directory: give the name of a file")
+    check_place(option, path.absolute().parent)
 
 
 def _tell_faults(faults: Mapping[str, Sequence[str]], stages: int) -> list[str]:

@@ -42,7 +42,7 @@ LAYERS = {
     "output": VALUES | {"report"},
     "site": MIDDLE | {"watch", "engine"},
     "hosting": MIDDLE | {"engine", "fluxperf_mock", "processes", "site"},
-    "hooking": MIDDLE | {"processes", "site"},
+    "hooking": MIDDLE | {"processes", "site", "voice"},
     "particulars": MIDDLE | {"engine", "sent", "site"},
     "stage": MIDDLE | SIDES | {"engine", "hosting", "launch", "output", "particulars", "past", "sent", "site"},
     "past": MIDDLE | {"analysis", "hosting", "particulars", "sent", "watch"},

@@ -44,7 +44,7 @@ def open_ledger(tmp_path: Path) -> Iterator[OpenLedger]:
 
     def make(*, strict: bool) -> Ledger:
         spec = StageSpec(settings=Settings(dataset="d.jsonl", endpoint="http://localhost/", strict=strict))
-        facts = Dummy(shown_url="u", model="m", model_from="--model", sha256="")
+        facts = Dummy(shown_url="u", model="m", model_from="--model", sha256="", secrets=())
         facts.found = SimpleNamespace(route=SimpleNamespace(address="a"))
         facts.path = tmp_path / "d.jsonl"
         site, dataset = cast(Site, facts), cast(Dataset, facts)

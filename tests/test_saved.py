@@ -18,22 +18,20 @@ def a_run(**facts: Any) -> RunResult:
     return RunResult(**plain | {"rounds": (), "comparisons": ()} | facts)
 
 
-def test_what_was_saved_is_what_is_loaded_but_for_the_requests(tmp_path: Path) -> None:
+def test_what_was_saved_is_what_is_loaded(tmp_path: Path) -> None:
     rounds = (
         measured(1, prompts(50, 200)),
         measured(2, prompts(50, 20, share=0.99), repeats=False, reset=a_reset()),
         measured(CONTROL, prompts(50, 150)),
     )
     result = a_run(rounds=rounds, evaluations=judged(*rounds))
+    result = replace(result, rounds=tuple(replace(one, requests=[]) for one in rounds))
     stage = SavedStage(state=StageState.FAILED, result=result, begun=((5, 1), (5, CONTROL)), error="why")
     run = SavedRun(started_at="t", resumed_at=("u",), asked={"a": {"b": [1, None]}}, stages={"x/y": stage})
     save(run, tmp_path)
-    bare = replace(result, rounds=tuple(replace(one, requests=[]) for one in rounds))
     found = load(tmp_path)
     assert found is not None
-    assert msgspec.to_builtins(found, enc_hook=str) == msgspec.to_builtins(
-        replace(run, stages={"x/y": replace(stage, result=bare)}), enc_hook=str
-    )
+    assert msgspec.to_builtins(found, enc_hook=str) == msgspec.to_builtins(run, enc_hook=str)
     assert found.stages["x/y"].begun == stage.begun
     first = found.stages["x/y"].result
     assert first is not None

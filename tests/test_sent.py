@@ -5,9 +5,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxperf.sent import Audience, SentPrompts
+from fluxperf.sent import Audience, SentPrompts, place_of
 
-SERVER = Audience("http://a/", 0, "sha")
+SERVER = Audience("a:80", 0, "sha")
 SAMPLES = st.lists(st.lists(st.integers(0, 19), unique=True, min_size=1), min_size=1, max_size=5)
 
 
@@ -23,15 +23,23 @@ def test_the_first_place_that_sent_one_of_them_is_told(samples: list[list[int]],
 def test_another_server_another_life_and_another_dataset_have_seen_nothing() -> None:
     sent = SentPrompts()
     sent.add(SERVER, [1], 20, "here")
-    for other in (replace(SERVER, url="http://b/"), replace(SERVER, life=1), replace(SERVER, dataset_sha256="other")):
+    for other in (replace(SERVER, server="b:80"), replace(SERVER, life=1), replace(SERVER, dataset_sha256="other")):
         assert sent.find(other, [1]) is None
 
 
 def test_what_was_emptied_has_seen_nothing_whatever_the_dataset() -> None:
     sent = SentPrompts()
     other = replace(SERVER, dataset_sha256="other")
-    elsewhere = replace(SERVER, url="http://b/")
+    elsewhere = replace(SERVER, server="b:80")
     for audience in (SERVER, other, elsewhere):
         sent.add(audience, [1], 20, "here")
-    sent.forget(SERVER.url)
+    sent.forget(SERVER.server)
     assert [sent.find(audience, [1]) for audience in (SERVER, other, elsewhere)] == [None, None, "here"]
+
+
+def test_two_urls_of_one_server_have_one_place() -> None:
+    path = "/v1/chat/completions"
+    here = [f"http://{host}:8000{path}" for host in ("localhost", "127.0.0.1", "127.0.0.2", "[::1]", "LOCALHOST")]
+    assert {place_of(url) for url in here} == {f"localhost:8000{path}"}
+    assert place_of(f"https://a.example{path}/") == f"a.example:443{path}"
+    assert place_of(f"http://a.example{path}") != place_of("http://a.example/other/v1/chat/completions")

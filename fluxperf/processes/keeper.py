@@ -1,9 +1,9 @@
 """The watchdog of one command: a program of its own, which outlives FluxPerf just long enough to leave nothing behind.
 
-It is started as `python -I -S keeper.py CONTROL PARENT` with two inherited descriptors: one end of a pair of sockets,
-and a pidfd of FluxPerf. What to run comes as the first line of JSON through the socket (its command line, or its own
-environment, would show the secrets in it); it answers with facts, each a line of JSON, and leaves it to the other side
-to judge them:
+It is started as `python -I -S keeper.py CONTROL PARENT PID STARTED` with two inherited descriptors: one end of a pair
+of sockets, and a pidfd of FluxPerf; the last two say which process that is, for others who ask. What to run comes as
+the first line of JSON through the socket (its command line, or its own environment, would show the secrets in it); it
+answers with facts, each a line of JSON, and leaves it to the other side to judge them:
 
     {"news": "started", "pid": N}      or  {"news": "failed", "why": TEXT}, which is the last one
     {"news": "exited", "status": N, "left": BOOLEAN}   the command itself, as waitpid(2) says; are processes of it left?

@@ -162,7 +162,7 @@ class Kept:
                 parent = os.pidfd_open(os.getpid())
                 stack.callback(os.close, parent)
                 self._process = subprocess.Popen(  # noqa: S603 - a program of our own
-                    [sys.executable, "-I", "-S", keeper.__file__, str(theirs.fileno()), str(parent)],
+                    [sys.executable, "-I", "-S", keeper.__file__, str(theirs.fileno()), str(parent), *_who_we_are()],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
@@ -242,6 +242,12 @@ class Kept:
             for member in members:
                 keeper.send(member, signal.SIGKILL)
             select.select([], [], [], keeper.TICK_S / 10)
+
+
+def _who_we_are() -> tuple[str, str]:
+    """Our own process by its number, and by when it was started."""
+    ours = keeper.read_process(os.getpid())
+    return str(os.getpid()), str(0 if ours is None else ours.started)
 
 
 def describe_status(status: int) -> str:

@@ -83,17 +83,19 @@ def find_listeners(port: int) -> list[Listener]:
 def is_going(pid: int) -> bool:
     """Whether the process is one that a watchdog of ours is about to end, since the FluxPerf that wanted it is gone."""
     while (process := keeper.read_process(pid)) is not None and process.parent:
-        if os.fsencode(keeper.__file__) in _command_line(pid):
-            return b"fluxperf" not in _command_line(process.parent)
+        words = _command_line(pid)
+        if os.fsencode(keeper.__file__) in words and len(words) > 2:
+            owner = keeper.read_process(int(words[-2]))
+            return owner is None or owner.started != int(words[-1]) or owner.ended
         pid = process.parent
     return False
 
 
-def _command_line(pid: int) -> bytes:
+def _command_line(pid: int) -> list[bytes]:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/cmdline").read_bytes().removesuffix(b"\0").split(b"\0")
     except OSError:
-        return b""
+        return []
 
 
 def _listening_inodes(table: str, port: int) -> list[str]:

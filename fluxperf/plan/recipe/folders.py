@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 
 from fluxperf.plan.recipe.document import Block
 from fluxperf.plan.recipe.faults import Place
@@ -14,8 +15,8 @@ LONGEST_BYTES = 200  # file systems take 255, and temporary names are longer
 FILES = frozenset(
     {"run.json", "metrics_summary.csv", "report.html", "histograms.hlog", "server.log", "hooks.log"},
 )
-# Where a run keeps what is still being written.
-HIDDEN = ".spool"
+# What is still being written, and the results of rounds.
+PATTERNS = (".spool*", ".*.tmp", "concurrency_*", "requests_*")
 _UNFIT = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f-\x9f]')
 
 
@@ -47,7 +48,7 @@ def _find_problem(folder: str) -> str | None:
         return "cannot be the name of a folder: it has only dots"
     if len(folder.encode("utf-8", "surrogatepass")) > LONGEST_BYTES:
         return f"is too long for the name of a folder: it has more than {LONGEST_BYTES} bytes"
-    if folder in FILES or folder.startswith(HIDDEN):
+    if folder in FILES or any(fnmatch(folder, pattern) for pattern in PATTERNS):
         return f"cannot be the name of a folder: {folder} is a file of the run"
     return None
 
