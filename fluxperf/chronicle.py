@@ -87,14 +87,10 @@ class Chronicle:
         entry = self.stage(spec)
         self._keep(spec, replace(entry, begun=tuple(dict.fromkeys((*entry.begun, (concurrency, name))))))
 
-    def enter(self, spec: StageSpec, result: RunResult, *, for_readers: bool = True) -> None:
+    def enter(self, spec: StageSpec, result: RunResult) -> None:
         """So far the stage has come. The requests of its rounds are in their files, and not kept here."""
         rounds = tuple(replace(one, requests=()) for one in result.rounds)
-        entry = replace(self.stage(spec), result=replace(result, rounds=rounds))
-        if for_readers:
-            self._note(spec, entry)
-        else:
-            self._keep(spec, entry)
+        self._note(spec, replace(self.stage(spec), result=replace(result, rounds=rounds)))
 
     def end(self, spec: StageSpec, state: StageState, error: str | None = None) -> None:
         """The stage is over."""

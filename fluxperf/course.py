@@ -207,8 +207,7 @@ def run_levels(
                     close_early(ledger)
                     raise
                 ledger.enter(result)
-                level_ends = round_plan is level.rounds[-1]
-                chronicle.enter(spec, ledger.result(partial=True), for_readers=level_ends)
+                chronicle.enter(spec, ledger.result(partial=True))
                 if error is None and signals.received is not None:
                     error = Interrupted(signals.received)
                 if error is not None:

@@ -104,9 +104,10 @@ def _refusal(differences: Sequence[str]) -> ResumeRefused:
 def keeps_its_cache(spec: StageSpec) -> bool:
     """Whether the server's cache outlives an interruption, or does not matter: it begins anew for each round.
 
-    Not where hooks may have seen to it; and prompts with a salt have another one in each run.
+    Not where the hooks around a stage, which run again, may see to the server; and prompts with a salt have another
+    one in each run.
     """
-    if spec.settings.salt or spec.hooks.before_stage or spec.hooks.before_round:
+    if spec.settings.salt or spec.hooks.before_stage or spec.hooks.after_stage:
         return False
     if spec.mock is None and spec.server is None:
         return True

@@ -7,7 +7,7 @@ import pytest
 
 from fluxperf.errors import UsageError
 from fluxperf.model import CONTROL, RoundName, RoundResult, RunResult, StageState
-from fluxperf.plan.campaign import Restart, ServerSpec, StageSpec
+from fluxperf.plan.campaign import Hook, Hooks, Restart, ServerSpec, StageSpec
 from fluxperf.plan.planner import PlanRequest, plan_levels
 from fluxperf.plan.settings import Settings
 from fluxperf.plan.workload import Dataset
@@ -79,6 +79,10 @@ def test_a_level_that_is_finished_is_kept_whoever_has_the_server() -> None:
         (served("per_level"), []),
         (replace(SPEC, mock={}), []),
         (replace(served("per_round"), mock={}), [(2, 1)]),
+        (replace(SPEC, hooks=Hooks(before_round=(Hook(("date",)),))), [(2, 1)]),
+        (replace(SPEC, hooks=Hooks(before_stage=(Hook(("restart",)),))), []),
+        (replace(SPEC, hooks=Hooks(after_stage=(Hook(("stop",)),))), []),
+        (replace(SPEC, settings=replace(SPEC.settings, salt=True)), []),
     ],
 )
 def test_round_1_is_kept_where_its_cache_is_still_there_or_of_no_use(
