@@ -12,7 +12,7 @@ from typing import Any
 from fluxperf import saved
 from fluxperf.analysis.verdict import judge_run
 from fluxperf.clock import timestamp
-from fluxperf.masking import mask_env
+from fluxperf.masking import mask_env, scrub_all
 from fluxperf.model import (
     RoundName,
     RoundResult,
@@ -108,7 +108,7 @@ class Chronicle:
             resumed_at=self._run.resumed_at,
             partial=not self.is_complete(),
             environment=self._background.environment,
-            labels=dict(campaign.stages[0].settings.label),
+            labels=scrub_all(dict(campaign.stages[0].settings.label), campaign.secrets),
             configuration={
                 "output_dir": campaign.output_dir,
                 "continue_on_error": campaign.continue_on_error,

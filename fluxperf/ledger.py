@@ -11,6 +11,7 @@ from fluxperf.analysis.paired import compare, compare_pairs, pair
 from fluxperf.analysis.verdict import judge_run
 from fluxperf.clock import timestamp
 from fluxperf.errors import MeasurementInvalid, RunFailed
+from fluxperf.masking import scrub_all
 from fluxperf.model import CONTROL, Comparison, RoundResult, RunResult, Status, Verdict
 from fluxperf.model.dose import DoseResponse
 from fluxperf.model.evaluation import CacheEvaluation
@@ -118,7 +119,7 @@ class Ledger:
             environment=self._asked.origin.environment,
             server=describe_server(self._asked),
             recipe=describe_recipe(self._asked.origin.recipe),
-            labels=dict(self._asked.spec.settings.label),
+            labels=scrub_all(dict(self._asked.spec.settings.label), self._asked.site.secrets),
             configuration=describe_asked(self._asked),
             rounds=tuple(self._rounds),
             comparisons=tuple(self._comparisons),
