@@ -31,6 +31,8 @@ from typing import Any, NamedTuple, NoReturn
 
 TICK_S = 0.1
 KILL_TIMEOUT_S = 10.0
+# When FluxPerf is gone nobody gains from a clean end, and somebody may look whether anything was left.
+ORPHAN_TIMEOUT_S = 5.0
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _WALL = 0x40000000  # children of every kind, however they were cloned (waitpid(2))
@@ -114,7 +116,8 @@ class Keeper:
         self._running = False
         self._any_left = True
         self._last_status = 0
-        self._patient = True
+        self._deadline_s = 0.0
+        self._patient = self._watched = True
 
     def _hurry(self, *_: object) -> None:
         self._patient = False
@@ -135,7 +138,8 @@ class Keeper:
             if not self._any_left:
                 self._tell(news="gone", status=self._last_status)
                 return
-        self._stop(time.monotonic() + order["stop_timeout_s"])
+        self._deadline_s = time.monotonic() + order["stop_timeout_s"]
+        self._stop()
 
     def _read_order(self) -> dict[str, Any] | None:
         text = b""
@@ -177,18 +181,18 @@ class Keeper:
             # What it leaves has become a child of ours before it could be reaped.
             self._tell(news="exited", status=exited, left=self._any_left)
 
-    def _stop(self, deadline_s: float) -> None:
+    def _stop(self) -> None:
         """SIGTERM to the command's group; when that has ended, to the others; at the deadline SIGKILL to the rest."""
         if self._running:  # nobody else can have its number before it is reaped
             with suppress(OSError):
                 os.killpg(self._pid, signal.SIGTERM)
         for process in [] if self._running else self._members():
             send(process, signal.SIGTERM)
-        self._wait(deadline_s, lambda: self._running or bool(self._members()))
+        self._wait(lambda: self._running or bool(self._members()))
         for process in descendants(os.getpid()):
             if process.group != self._pid:
                 send(process, signal.SIGTERM)
-        self._wait(deadline_s, lambda: self._any_left)
+        self._wait(lambda: self._any_left)
         kill_until_s = time.monotonic() + KILL_TIMEOUT_S
         while self._any_left and time.monotonic() < kill_until_s:  # they may fork meanwhile
             for process in descendants(os.getpid()):
@@ -200,14 +204,17 @@ class Keeper:
         """Those of the command's group that live."""
         return [one for one in descendants(os.getpid()) if one.group == self._pid and not one.ended]
 
-    def _wait(self, deadline_s: float, condition: Callable[[], bool]) -> None:
+    def _wait(self, condition: Callable[[], bool]) -> None:
         """Waits while the condition holds, until the deadline. Only ends of our own children wake us by themselves."""
         self._reap()
-        while condition() and self._patient and time.monotonic() < deadline_s:
+        while condition() and self._patient and time.monotonic() < self._deadline_s:
             self._pause()
 
     def _pause(self) -> None:
-        self._hears((self._wake,), TICK_S)
+        fds = (self._wake, self._parent) if self._watched else (self._wake,)
+        if self._parent in self._hears(fds, TICK_S):
+            self._watched = False
+            self._deadline_s = min(self._deadline_s, time.monotonic() + ORPHAN_TIMEOUT_S)
         self._reap()
 
 
