@@ -51,16 +51,22 @@ class GpuMemory:
         self._say = say
         self._clock = clock or Clock()
         self._held: Held | None = None
+        self._before: dict[str, int] = {}  # MiB in use of each GPU when the server started
         self._doubted = False
 
     def note(self, pids: Collection[int]) -> None:
         """Notes what these processes hold."""
         self._held = None
-        if not pids or (apps := self._apps()) is None:
+        if (apps := self._apps()) is None:
             return
         ours = [row for row in apps if row[0] in set(map(str, pids))]
-        used = self._used() if ours else None
+        used = self._used() if ours or self._before else None
         if used is None:
+            return
+        if not ours:  # it has died, or is not shown to us, as in a container: what came since its start counts as its
+            known = ((gpu, self._before.get(gpu)) for gpu in used)
+            free_at = {gpu: mib + _SLACK_MIB for gpu, mib in known if mib is not None and used[gpu] > mib + _SLACK_MIB}
+            self._held = Held(frozenset(), free_at) if free_at else None
             return
         held_mib: dict[str, int] = {}
         for _, mib, gpu in ours:
@@ -72,8 +78,11 @@ class GpuMemory:
     def await_free(self) -> None:
         """Waits until it is free again; after 60 s it says so and goes on."""
         held, self._held = self._held, None
-        if held is None:
-            return
+        if held is not None:
+            self._await(held)
+        self._before = self._used() or {}
+
+    def _await(self, held: Held) -> None:
         start_ns = now = self._clock.now_ns()
         say_ns = start_ns
         while (missing := self._missing(held)) is not None:

@@ -68,6 +68,21 @@ def test_it_waits_for_the_processes_and_then_for_the_memory(machine: Machine) ->
     assert second.startswith("waiting for GPU memory (10 s): GPU-a has 7744 MiB more in use")
 
 
+def test_where_processes_are_not_shown_what_came_since_the_start_is_waited_for(machine: Machine) -> None:
+    """As in a container, or when the server has died."""
+    machine.prints("", "GPU-a, 500\nGPU-b, 100\n")
+    memory = machine.memory()
+    memory.await_free()
+    machine.prints("", "GPU-a, 8500\nGPU-b, 300\n")
+    memory.note([41])
+    machine.later = {4: lambda: machine.prints("", "GPU-a, 600\nGPU-b, 300\n")}
+    memory.await_free()
+    assert machine.now_ns == 4 * 10**9
+    assert machine.said == [
+        "waiting for GPU memory (0 s): GPU-a has 7744 MiB more in use than it had without the earlier server"
+    ]
+
+
 def test_after_a_minute_it_goes_on(machine: Machine) -> None:
     machine.prints(APPS, USED)
     memory = machine.memory()
