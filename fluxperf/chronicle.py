@@ -98,8 +98,8 @@ class Chronicle:
 
     def result(self, *, ended: bool = False) -> RunResult:
         """The whole run, as far as it is. `ended`: no stage of it will be run any more."""
-        campaign, found = self._background.campaign, [entry for entry in self._run.stages.values() if entry.result]
-        results = [entry.result for entry in found if entry.result is not None]
+        campaign = self._background.campaign
+        results = [entry.result for entry in self._run.stages.values() if entry.result is not None]
         rounds = tuple(one for result in results for one in result.rounds)
         evaluations = tuple(one for result in results for one in result.evaluations)
         return RunResult(

@@ -45,9 +45,7 @@ SALT_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What all stages of a run share. `open_books` claims the output directory when it is first
-    called; `shield` is over all stages.
-    """
+    """What all stages of a run share. `open_books` claims the output directory when it is first called."""
 
     signals: Signals
     voice: Voice
@@ -139,8 +137,8 @@ def prepare_bodies(found: StageSurvey, site: Site, voice: Voice) -> Preparation:
     """Encodes each edition once, whatever the number of levels and rounds that send it."""
     settings = found.spec.settings
     editions = plan_editions(found.levels, len(found.dataset), secrets.token_hex(SALT_BYTES))
-    if (count := sum(len(edition.sample) for edition in editions)) > MANY_REQUESTS:
-        voice.say(f"encoding {count:,} requests")
+    if (requests := sum(len(edition.sample) for edition in editions)) > MANY_REQUESTS:
+        voice.say(f"encoding {requests:,} requests")
     options = ChatOptions(
         model=site.model,
         max_output_tokens=settings.max_output_tokens,

@@ -15,7 +15,7 @@ from fluxperf.errors import UsageError
 from fluxperf.launch.limits import raise_descriptor_limit
 from fluxperf.masking import scrub
 from fluxperf.model import Slo
-from fluxperf.output import check_free, check_place
+from fluxperf.output import RUN_FILES, check_free, check_place
 from fluxperf.plan.campaign import Campaign, StageSpec
 from fluxperf.plan.planner import LevelPlan, PlanRequest, plan_levels
 from fluxperf.plan.settings import Settings
@@ -133,6 +133,7 @@ def _add_secrets(campaign: Campaign, keys: Sequence[str]) -> Campaign:
 def check_copies(campaign: Campaign) -> None:
     """Raises UsageError unless each further copy of run.json has a place of its own that can be written to."""
     taken: set[Path] = set()
+    root = Path(campaign.output_dir).resolve()
     for copy_to in (campaign.copy_to, *(stage.copy_to for stage in campaign.stages)):
         if copy_to is None:
             continue
@@ -140,8 +141,8 @@ def check_copies(campaign: Campaign) -> None:
         place = Path(copy_to).resolve()
         if place in taken:
             raise UsageError(f"output {copy_to} is given twice: the second copy would replace the first")
-        if place.is_relative_to(Path(campaign.output_dir).resolve()):
-            raise UsageError(f"output {copy_to} is in the output directory, where results are: choose another place")
+        if place.is_relative_to(root) and any(place.match(pattern) for pattern in RUN_FILES):
+            raise UsageError(f"output {copy_to} would replace a file of the results: choose another name")
         taken.add(place)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.end_to_end.command import Fluxperf
+from tests.end_to_end.resuming import hold_from
 from tests.end_to_end.servers import Mock, Scripted, Serve
 from tests.end_to_end.stub import states, write_recipe
 
@@ -39,22 +40,9 @@ def test_what_a_server_was_sent_is_known_by_whatever_name_and_whoever_came_betwe
     assert found["C"] == found["D"] == "not cold: sent before at concurrency 2 of stage A"
 
 
-def answer(limit: int) -> Any:
-    """Answers so many requests, and holds the others."""
-
-    def script(exchange: Any) -> None:
-        if exchange.number < limit:
-            exchange.stream("a", "b")
-        else:
-            exchange.begin("half")
-            exchange.hang()
-
-    return script
-
-
 def killed_in_b(fluxperf: Fluxperf, serve: Serve, **stage_b: Any) -> Scripted:
     """A recipe of two stages, killed in round 2 of the second; the server answers everything from then on."""
-    server = serve(answer(14))
+    server = serve(hold_from(14))
     fluxperf.write_prompts(4)
     shared = {"endpoint": server.url, "concurrency": 1, "engine": "none", "workers": 1, "model": "m"}
     write_recipe(fluxperf, {"global": shared, "stages": [{"name": "A"}, {"name": "B", **stage_b}]})
@@ -62,7 +50,7 @@ def killed_in_b(fluxperf: Fluxperf, serve: Serve, **stage_b: Any) -> Scripted:
     server.wait_for(15)
     os.kill(running.pid, signal.SIGKILL)
     running.end()
-    server.script = answer(1000)
+    server.script = hold_from(1000)
     return server
 
 
@@ -133,7 +121,7 @@ def test_a_secret_is_one_whatever_holds_it(fluxperf: Fluxperf, mock: Mock) -> No
 def test_a_copy_cannot_replace_results_or_another_copy(fluxperf: Fluxperf, tmp_path: Path) -> None:
     fluxperf.write_prompts(2)
     for copies, what in (
-        (["out/A/run.json", None], "is in the output directory"),
+        (["out/A/run.json", None], "would replace a file of the results"),
         (["copy.json", "./copy.json"], "is given twice"),
         (["prompts.jsonl/copy.json", None], "is not a directory"),
     ):
@@ -143,3 +131,13 @@ def test_a_copy_cannot_replace_results_or_another_copy(fluxperf: Fluxperf, tmp_p
         assert ended.code == 2
         assert what in ended.err
     assert not fluxperf.out.exists()
+
+
+def test_a_copy_may_stand_beside_the_results(fluxperf: Fluxperf) -> None:
+    """As older recipes have it."""
+    fluxperf.write_prompts(2)
+    shared = {"output": "out/summary.json", "rounds": 1, "concurrency": 1}
+    write_recipe(fluxperf, {"global": shared, "mock_server": QUICK_MOCK, "stages": [{"name": "A"}]})
+    ended = fluxperf("--recipe recipe.yaml")
+    assert ended.code == 0, ended.err
+    assert (fluxperf.out / "summary.json").read_bytes() == (fluxperf.out / "run.json").read_bytes()
