@@ -56,24 +56,30 @@ setup(
         "numpy>=1.26",
         "scipy>=1.12",
         "prometheus-client>=0.20",
+        "ijson>=3.2",
     ],
     extras_require={
         "bench": ["aiohttp>=3.10"],
-        "convert": ["datasets>=3.0"],
+        "convert": ["datasets>=3.0", "huggingface-hub>=0.24", "pyarrow>=16.0"],
+        "tokenizers": ["tokenizers>=0.20", "huggingface-hub>=0.24"],
         "dev": [
+            "datasets>=3.0",
+            "huggingface-hub>=0.24",
             "hypercorn>=0.18",
             "hypothesis>=6.170",
             "mypy>=2.4",
             "packaging>=26.0",
+            "pyarrow>=16.0",
             "pytest>=9.2",
             "ruff>=0.17",
             "scipy-stubs>=1.17",
+            "tokenizers>=0.20",
             "trustme>=1.2",
             "types-PyYAML>=6.0.12",
         ],
     },
     # Source roots instead of a src folder: they hold for normal, editable and uninstalled use alike.
-    package_dir={"fluxperf": "fluxperf", "fluxperf_mock": "mock/fluxperf_mock"},
+    package_dir={"fluxperf": "fluxperf", "fluxperf_mock": "mock/fluxperf_mock", "fluxperf_tools": "tools/fluxperf_tools"},
     packages=[
         "fluxperf",
         "fluxperf.analysis",
@@ -88,7 +94,19 @@ setup(
         "fluxperf.report",
         "fluxperf.watch",
         "fluxperf_mock",
+        "fluxperf_tools",
+        "fluxperf_tools.longbench",
+        "fluxperf_tools.prefix",
+        "fluxperf_tools.sharegpt",
     ],
     package_data={"fluxperf": ["py.typed"], "fluxperf.calibrate": ["exact_server/*"]},
-    entry_points={"console_scripts": ["fluxperf = fluxperf.cli:main"]},
+    entry_points={
+        "console_scripts": [
+            "fluxperf = fluxperf.cli:main",
+            "fluxperf-convert-longbench = fluxperf_tools.convert_longbench:main",
+            "fluxperf-generate-prefix-dataset = fluxperf_tools.generate_prefix_dataset:main",
+            "fluxperf-process-sharegpt = fluxperf_tools.process_sharegpt:main",
+            "fluxperf-validate-jsonl = fluxperf_tools.validate_jsonl:main",
+        ]
+    },
 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from fluxperf.api import APIS, ChatOptions
 from fluxperf.calibrate.record import warn_beyond
 from fluxperf.chronicle import Chronicle
+from fluxperf.crew import make_client, share
 from fluxperf.engine.preparation import Encoding, Preparation, prepare
 from fluxperf.environment import stage_environment
 from fluxperf.errors import FluxPerfError, Interrupted
@@ -22,7 +23,7 @@ from fluxperf.launch.signals import Signals
 from fluxperf.ledger import Ledger
 from fluxperf.model import RoundName
 from fluxperf.model.timeline import from_row
-from fluxperf.output import OutputDirectory, RoundFiles
+from fluxperf.output import OutputDirectory
 from fluxperf.particulars import StagePlan
 from fluxperf.past import describe_place
 from fluxperf.plan.editions import plan_editions
@@ -33,7 +34,7 @@ from fluxperf.resumption import Resumption
 from fluxperf.sent import Audience, SentPrompts, place_of
 from fluxperf.site import Shield, Site, find_site
 from fluxperf.spool import Spooled
-from fluxperf.stage import RoundHooks, Stage, Surroundings, make_client, share
+from fluxperf.stage import RoundHooks, Stage, Surroundings
 from fluxperf.survey import StageSurvey
 from fluxperf.voice import Voice
 from fluxperf.watch.lookout import Lookout, Wishes, open_lookout
@@ -103,6 +104,7 @@ def _measure(found: StageSurvey, site: Site, around: Around, further: tuple[Resu
         len(found.dataset),
         found.workers,
         found.kernel_stamps,
+        found.tokens,
         prepare_bodies(found, site, voice),
     )
     answers = ask_server(site) if spec.settings.engine != "none" else {}
@@ -147,7 +149,7 @@ def prepare_bodies(found: StageSurvey, site: Site, voice: Voice) -> Preparation:
         top_p=settings.top_p,
         extra_body=settings.extra_body,
     )
-    return prepare(found.dataset, editions, Encoding(APIS["chat"], options, settings.max_input_length))
+    return prepare(found.dataset, editions, Encoding(APIS["chat"], options, settings.max_input_length, found.tokens))
 
 
 def recall_sent(stages: Sequence[StageSurvey], resumption: Resumption, sent: SentPrompts) -> None:
@@ -172,7 +174,7 @@ def _take_over(found: StageSurvey, ledger: Ledger, resumption: Resumption) -> No
     whole = resumption.whole_levels(found)
     rounds = []
     for result in resumption.kept_rounds(found):
-        files = RoundFiles(ledger.output.spool, f"concurrency_{result.concurrency}_round_{result.round}")
+        files = ledger.output.round_files(result.concurrency, result.round)
         rows = () if result.concurrency in whole else Spooled(files.all_rows(), from_row)
         rounds.append(replace(result, requests=rows))
     ledger.restore(earlier, rounds)
@@ -187,7 +189,7 @@ def run_levels(
     surroundings, chronicle = around
     signals, spec = surroundings.signals, plan.spec
     done = {(one.concurrency, one.round) for one in ledger.rounds}
-    shared = share(plan.preparation, plan.workers)
+    shared = share(plan)
     with signals.deferred(), forked(plan.workers, make_client(plan, APIS["chat"]), shared) as team:
         signals.at_once = lambda: end_at_once(team, surroundings.host)
         signals.check()

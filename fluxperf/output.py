@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fluxperf.errors import RunFailed, UsageError
 from fluxperf.files import TEMPORARY, write_whole
-from fluxperf.model import RoundResult, RunResult
+from fluxperf.model import RoundName, RoundResult, RunResult
 from fluxperf.report import REPORTERS, round_file_name, round_json
 
 SPOOL = ".spool"
@@ -61,6 +61,10 @@ class OutputDirectory:
         """Writes the files of the whole run, as far as it is."""
         for name, render in REPORTERS.items():
             write_whole(self.path / name, render(run))
+
+    def round_files(self, concurrency: int, name: RoundName) -> RoundFiles:
+        """Where the workers of a round write."""
+        return RoundFiles(self.spool, f"concurrency_{concurrency}_round_{name}")
 
     def forget_rows(self, concurrency: int) -> None:
         """Removes what is spooled of a level that is finished."""
@@ -246,18 +250,38 @@ class RoundFiles:
         """The spool of rows of one worker."""
         return self.folder / f"{self.name}.worker_{worker}.rows"
 
+    def uncounted(self, worker: int) -> Path:
+        """The spool of requests of one worker whose output tokens nobody has counted yet."""
+        return self.folder / f"{self.name}.worker_{worker}.uncounted"
+
+    def lost(self) -> Path:
+        """A spool of rows for the requests that were with a worker when it died."""
+        return self.folder / f"{self.name}.lost.rows"
+
+    def rescued(self, worker: int) -> Path:
+        """A spool of rows for what is `uncounted` and will stay so, since the worker is dead."""
+        return self.folder / f"{self.name}.worker_{worker}.rescued.rows"
+
+    def answers(self, worker: int) -> Path:
+        """The spool of what one worker's sessions were answered, for rounds that repeat it."""
+        return self.folder / f"{self.name}.worker_{worker}.answers"
+
     def transcripts(self, worker: int) -> Path:
         """The spool of kept requests of one worker."""
         return self.folder / f"{self.name}.worker_{worker}.transcripts"
 
     def clear(self) -> None:
         """Removes what a run that was interrupted in the round has left."""
-        for path in (*self.all_rows(), *self.all_transcripts()):
+        for path in self.folder.glob(f"{self.name}.*"):
             path.unlink()
 
     def all_rows(self) -> Sequence[Path]:
         """The spools of rows that there are."""
         return sorted(self.folder.glob(f"{self.name}.*.rows"))
+
+    def all_answers(self) -> Sequence[Path]:
+        """The spools of answers that there are."""
+        return sorted(self.folder.glob(f"{self.name}.*.answers"))
 
     def all_transcripts(self) -> Sequence[Path]:
         """The spools of kept requests that there are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from fluxperf.model import CONTROL, Slo
 from fluxperf.plan.campaign import StageSpec
 from fluxperf.plan.planner import PLAIN, LevelPlan, RoundPlan
 from fluxperf.plan.settings import Settings
+from fluxperf.plan.tokens import Tokens
 from fluxperf.sent import Audience, place_of
 from fluxperf.site import Site
 from fluxperf.tally import Tally
@@ -27,12 +29,19 @@ class StagePlan:
     dataset_size: int
     workers: int
     kernel_stamps: bool
+    tokens: Tokens
     preparation: Preparation
 
     @property
     def settings(self) -> Settings:
         """What the stage was asked for."""
         return self.spec.settings
+
+    @property
+    def replays_answers(self) -> bool:
+        """Whether later rounds send the answers of round 1 as history, so that their prompts are the same."""
+        settings = self.settings
+        return settings.mode == "multi_turn" and not settings.own_history and settings.rounds > 1
 
     def audience(self, life: int) -> Audience:
         """Whom the stage's prompts go to; `life` counts how often we have started the server."""
@@ -64,6 +73,7 @@ def configuration(stage: StagePlan, level: LevelPlan, plan: RoundPlan, tally: Ta
         "mode": settings.mode,
         "concurrency": level.concurrency,
         "num_samples": len(level.sample),
+        **_session_particulars(stage, level, plan),
         "round": plan.round,
         "order": "as drawn" if plan.round == 1 else settings.round2_order,
         "edition": plan.edition,
@@ -79,33 +89,71 @@ def configuration(stage: StagePlan, level: LevelPlan, plan: RoundPlan, tally: Ta
         "max_output_tokens": settings.max_output_tokens,
         "timeout_s": settings.timeout,
         "min_output_tokens": settings.min_output_tokens,
-        "output_tokens_from": source(tally, "counted_events", "usage", "output_events"),
-        "input_tokens_from": source(tally, "estimated_inputs", "usage", "estimate"),
+        "tokenizer": stage.tokens.name if stage.tokens.exact else None,
+        "output_tokens_from": find_source(output_sources(tally)),
+        "input_tokens_from": find_source(input_sources(tally, stage.tokens)),
+    }
+
+
+def _session_particulars(stage: StagePlan, level: LevelPlan, plan: RoundPlan) -> dict[str, Any]:
+    """What a round of sessions has beside the others."""
+    settings = stage.settings
+    if settings.mode != "multi_turn":
+        return {}
+    replayed = stage.replays_answers and plan.round not in (1, CONTROL)
+    return {
+        "turns": stage.preparation.count_turns(plan.edition, level.sample),
+        "history": "round 1's answers" if replayed else "its own answers",
+        "think_time_s": list(settings.think_time),
+        "max_context_tokens": settings.max_context_tokens,
     }
 
 
 def notes(stage: StagePlan, level: LevelPlan, plan: RoundPlan) -> list[str]:
     """What to know before reading the figures."""
     sample, preparation = level.sample, stage.preparation
-    found = []
+    found = [*_session_notes(stage, level, plan)]
     if plan.round == CONTROL:
         found.append(f"{len(sample)} fresh prompts of about the same lengths, which no cache can hold")
     elif plan.edition != PLAIN:
         found.append("every prompt begins with a salt that is new to the server")
     if level.asked is not None and level.asked > len(sample):
         found.append(f"asked for {level.asked} prompts, the dataset holds {len(sample)}: all of them, once each")
+    kind = "sessions" if stage.settings.mode == "multi_turn" else "prompts"
     if len(sample) < level.concurrency:
-        found.append(f"at most {len(sample)} in flight: there are fewer requests than the concurrency")
+        fewer = "sessions" if kind == "sessions" else "requests"
+        found.append(f"at most {len(sample)} in flight: there are fewer {fewer} than the concurrency")
     if duplicates := preparation.count_duplicates(plan.edition, sample):
-        found.append(f"{duplicates} of {len(sample)} prompts are the same as another one in the sample")
+        found.append(f"{duplicates} of {len(sample)} {kind} are the same as another one in the sample")
     if was_cut := preparation.count_cut(plan.edition, sample):
-        found.append(f"{was_cut} of {len(sample)} prompts were cut to {stage.settings.max_input_length} characters")
+        unit = "tokens" if stage.tokens.exact else "characters"
+        found.append(f"{was_cut} of {len(sample)} {kind} were cut to {stage.settings.max_input_length} {unit}")
     return found
 
 
-def source(tally: Tally, without: str, told: str, otherwise: str) -> str | None:
-    """Where a count came from: `told` by the server, `otherwise` where it was silent, or "mixed"; None: no count."""
-    if not tally.succeeded:
-        return None
-    missing = tally.sums[without]
-    return told if not missing else otherwise if missing == tally.succeeded else "mixed"
+def _session_notes(stage: StagePlan, level: LevelPlan, plan: RoundPlan) -> Iterator[str]:
+    settings = stage.settings
+    if settings.mode != "multi_turn":
+        return
+    turns = stage.preparation.count_turns(plan.edition, level.sample)
+    yield f"sessions: {len(level.sample)}, with {turns} turns in all, and as many in flight as the concurrency says"
+    if stage.replays_answers and plan.round not in (1, CONTROL):
+        yield "the history before each turn has round 1's answers in it, so the prompts are the same"
+
+
+def output_sources(tally: Tally) -> dict[str, int]:
+    """How many successful requests have their output tokens from whom."""
+    events, counted = tally.sums["counted_events"], tally.sums["counted_answers"]
+    return {"usage": tally.succeeded - events - counted, "tokenizer": counted, "output_events": events}
+
+
+def input_sources(tally: Tally, tokens: Tokens) -> dict[str, int]:
+    """The same of their input tokens."""
+    estimated = tally.sums["estimated_inputs"]
+    return {"usage": tally.succeeded - estimated, "tokenizer" if tokens.exact else "estimate": estimated}
+
+
+def find_source(sources: Mapping[str, int]) -> str | None:
+    """The one that all counts came from, or "mixed"; None: there are none."""
+    found = [name for name, requests in sources.items() if requests]
+    return None if not found else found[0] if len(found) == 1 else "mixed"

@@ -83,7 +83,7 @@ class Spooled(Collection[T], Generic[T]):
         fds = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in self._paths]
         try:
             for place in self._places:
-                yield self._decode(_read_record(fds[place >> _OFFSET_BITS], place & _OFFSET_MASK))
+                yield self._decode(read_record(fds[place >> _OFFSET_BITS], place & _OFFSET_MASK))
         finally:
             for fd in fds:
                 os.close(fd)
@@ -92,12 +92,12 @@ class Spooled(Collection[T], Generic[T]):
 def _keys_and_places(paths: Sequence[Path]) -> Iterator[int]:
     """Of each record a number whose order is that of index and turn, then where it is: number of the file, offset."""
     for number, path in enumerate(paths):
-        for offset, index, turn in _find_records(path):
+        for offset, index, turn in find_records(path):
             yield index << _TURN_BITS | turn
             yield number << _OFFSET_BITS | offset
 
 
-def _find_records(path: Path) -> Iterator[tuple[int, int, int]]:
+def find_records(path: Path) -> Iterator[tuple[int, int, int]]:
     """Offset, index and turn of each record; the end of the file may be in the middle of one."""
     with path.open("rb") as file, suppress(msgpack.OutOfData):
         unpacker = msgpack.Unpacker(file, max_buffer_size=0, read_size=_READ_BYTES)
@@ -109,7 +109,8 @@ def _find_records(path: Path) -> Iterator[tuple[int, int, int]]:
             yield offset, index, turn
 
 
-def _read_record(fd: int, offset: int) -> Any:
+def read_record(fd: int, offset: int) -> Any:
+    """The value of the record at an offset that `find_records` gave."""
     unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=0, read_size=_PEEK_BYTES)
     while True:
         data = os.pread(fd, _PEEK_BYTES, offset)

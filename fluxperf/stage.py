@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from heapq import merge
-from itertools import groupby
 from pathlib import Path
 from typing import TypeAlias
 
 from fluxperf.analysis.evidence import Evidence
 from fluxperf.analysis.merge import merge_tallies, summarise
-from fluxperf.api import Api
 from fluxperf.clock import timestamp
-from fluxperf.engine.board import Board, Column
-from fluxperf.engine.bodies import Tickets
-from fluxperf.engine.exchange import make_template
-from fluxperf.engine.preparation import Preparation
-from fluxperf.engine.worker import Client, RoundOrder, Shared
+from fluxperf.crew import live_counts
+from fluxperf.engine.orders import Outlets, RoundOrder, Shared
 from fluxperf.errors import (
     FluxPerfError,
     Interrupted,
@@ -37,12 +31,12 @@ from fluxperf.output import OutputDirectory, RoundFiles, fresh_log
 from fluxperf.particulars import StagePlan, configuration, notes
 from fluxperf.past import Past, Witnesses
 from fluxperf.plan.planner import LevelPlan, RoundPlan, deal_lanes
+from fluxperf.remains import find_lost, rescue
 from fluxperf.sent import SentPrompts
 from fluxperf.spool import Spooled, SpoolWriter
 from fluxperf.tally import Tally
-from fluxperf.units import s_to_ns
 from fluxperf.watch.lookout import Lookout
-from fluxperf.watch.progress import LiveCounts, Progress
+from fluxperf.watch.progress import Progress
 
 ADVICE = {
     Refusal.NOT_A_STREAM: "is --endpoint the URL of chat completions, and does the server stream?",
@@ -51,22 +45,6 @@ ADVICE = {
     Refusal.NOT_FOUND: "check the path of --endpoint (it ends with /v1/chat/completions) and --model",
     Refusal.METHOD_NOT_ALLOWED: "check the path of --endpoint: the one that takes POST ends with /v1/chat/completions",
 }
-
-
-def make_client(plan: StagePlan, api: Api) -> Client:
-    """How the workers of the stage speak to the server."""
-    settings = plan.settings
-    debug = "payloads" if settings.debug_verbose else "lines" if settings.debug else None
-    return Client(
-        template=make_template(plan.site.url, plan.site.headers, s_to_ns(settings.timeout)),
-        route=plan.site.found.route,
-        api=api,
-        kernel_stamps=plan.kernel_stamps,
-        slo=plan.slo,
-        keep_transcripts=settings.save_requests,
-        debug=debug,
-        secrets=plan.site.secrets,
-    )
 
 
 RoundHooks: TypeAlias = Callable[[int, RoundName], None]
@@ -104,12 +82,13 @@ class Stage:
         self, level: LevelPlan, plan: RoundPlan, team: Team, progress: Progress
     ) -> tuple[RoundResult, FluxPerfError | None]:
         """Runs one round. Raises a RunFailed if it could not begin."""
-        files = RoundFiles(self._output.spool, f"concurrency_{level.concurrency}_round_{plan.round}")
+        files = self._output.round_files(level.concurrency, plan.round)
         files.clear()
         # What takes a while is done before there are reports to be held.
         remarks = tuple(notes(self._plan, level, plan))
         if level.concurrency in self.continued:
             remarks += ("the rounds before it are of a run that was interrupted: the server may have changed since",)
+        planned = self._plan.preparation.count_turns(plan.edition, level.sample)
         prompts = self._measure_texts(level, plan)
         orders = self._orders(level, plan, files)
         self._shared.tickets.lay_out(self._plan.preparation.tickets(plan.edition, plan.order))
@@ -117,14 +96,14 @@ class Stage:
         fresh = self._make_ready(level, plan)
         history = self._past.look_back(level, plan, fresh=fresh)
         started_at = timestamp()
-        progress.begin(self._title(level, plan), len(plan.order))
+        progress.begin(self._title(level, plan), planned)
         gathered = self._gather(orders, team, progress)
-        tally = self._merge(gathered, files, orders)
+        tally = self._merge(plan, gathered, files, orders)
         counters = self._lookout.end(tally.sums["usage_prompt_tokens"])
         error = self._error(gathered, tally)
         counted = sum(tally.outcomes.values())
-        if error is None and counted != len(plan.order):
-            error = RunFailed(f"internal error: {len(plan.order)} requests were planned and {counted} were recorded")
+        if error is None and counted != planned:
+            error = RunFailed(f"internal error: {planned} requests were planned and {counted} were recorded")
         evidence = replace(
             self._evidence(level, plan, gathered, tally),
             stopped=error is not None,
@@ -186,7 +165,8 @@ class Stage:
             tally=tally,
             audits={number: report.audit for number, report in gathered.reports.items()},
             lost=tuple(sorted(death.worker for death in gathered.deaths)),
-            planned=len(plan.order),
+            planned=self._plan.preparation.count_turns(plan.edition, level.sample),
+            sessions=self._plan.settings.mode == "multi_turn",
             kernel_stamps=self._plan.kernel_stamps,
             less_concurrency=level.concurrency > 1,
             more_workers=self._plan.count_workers(level, plan) < cores,
@@ -195,46 +175,61 @@ class Stage:
 
     def _orders(self, level: LevelPlan, plan: RoundPlan, files: RoundFiles) -> dict[int, RoundOrder]:
         settings = self._plan.settings
-        total = len(plan.order)
+        sessions = len(plan.order)
         debug_log = None
         if settings.debug or settings.debug_verbose:
             debug_log = fresh_log(Path(settings.debug_log_dir) / f"{files.name}.log")
+        replayed = self._find_answers(level, plan)
+        keeps_answers = self._shared.answers is not None and plan.round == 1
         return {
             part.worker: RoundOrder(
                 lanes=part.lanes,
-                total_requests=total,
+                total_requests=self._plan.preparation.count_turns(plan.edition, level.sample),
                 concurrency=level.concurrency,
-                spool=files.rows(part.worker),
-                transcripts=files.transcripts(part.worker) if settings.save_requests else None,
-                debug_log=debug_log,
+                outlets=Outlets(
+                    rows=files.rows(part.worker),
+                    uncounted=files.uncounted(part.worker),
+                    transcripts=files.transcripts(part.worker) if settings.save_requests else None,
+                    answers=files.answers(part.worker) if keeps_answers else None,
+                    debug_log=debug_log,
+                ),
+                replayed=replayed,
             )
-            for part in deal_lanes(min(level.concurrency, total), self._plan.workers)
+            for part in deal_lanes(min(level.concurrency, sessions), self._plan.workers)
         }
 
-    def _merge(self, gathered: Gathered, files: RoundFiles, orders: dict[int, RoundOrder]) -> Tally:
-        """One tally of all that was finished; what a dead worker finished is read from its spool."""
+    def _find_answers(self, level: LevelPlan, plan: RoundPlan) -> tuple[Path, ...]:
+        """The files with the answers that the round repeats, once they were looked through."""
+        answers = self._shared.answers
+        if answers is None or plan.round in (1, CONTROL):
+            return ()
+        paths = tuple(self._output.round_files(level.concurrency, 1).all_answers())
+        answers.look_through(paths)
+        return paths
+
+    def _merge(self, plan: RoundPlan, gathered: Gathered, files: RoundFiles, numbers: Iterable[int]) -> Tally:
+        """One tally of all that was finished; what a dead worker finished is read from its spools."""
         tallies = [report.tally for report in gathered.reports.values()]
-        for number in orders.keys() - gathered.reports.keys():
+        for number in set(numbers) - gathered.reports.keys():
             tally = Tally(self._plan.slo)
-            rows = files.rows(number)  # missing if the worker died while it opened its connections
-            for request in Spooled([rows] if rows.exists() else [], from_row):
+            for request in rescue(files, number):
                 tally.add(request)
             tallies.append(tally)
         if gathered.deaths:
-            tallies.append(self._give_up_lost(files))
+            tallies.append(self._give_up_lost(plan, files))
         return merge_tallies(tallies, self._plan.slo)
 
-    def _give_up_lost(self, files: RoundFiles) -> Tally:
+    def _give_up_lost(self, plan: RoundPlan, files: RoundFiles) -> Tally:
         """Rows for the requests that were with a worker when it died: cut off."""
-        known = (request.index for request in Spooled(files.all_rows(), from_row))
-        drawn = in_order(self._shared.bodies[ticket].index for ticket in self._shared.tickets.drawn())
         tally = Tally(self._plan.slo)
-        spool = SpoolWriter(files.folder / f"{files.name}.lost.rows")
-        for index, places in groupby(merge(drawn, known)):
-            if len(tuple(places)) == 1:  # drawn, and no row of it
-                request = Timeline(index=index, outcome=Outcome.CUT_OFF, error="its worker died")
-                spool.append(index, 0, to_row(request))
-                tally.add(request)
+        drawn = in_order(self._shared.bodies[ticket].index for ticket in self._shared.tickets.drawn())
+        turns = self._plan.preparation.editions[plan.edition].turns
+        lost = list(find_lost(drawn, Spooled(files.all_rows(), from_row), turns))
+        spool = SpoolWriter(files.lost())
+        for index, turn in lost:
+            request = Timeline(index=index, turn=turn, outcome=Outcome.CUT_OFF, error="its worker died")
+            spool.append(index, turn, to_row(request))
+            tally.add(request)
         spool.close()
         return tally
 
@@ -269,20 +264,3 @@ class Stage:
             notes=remarks,
             partial=evidence.stopped,
         )
-
-
-def live_counts(board: Board) -> LiveCounts:
-    """The board's totals."""
-    return LiveCounts(
-        sent=board.total(Column.SENT),
-        done=board.total(Column.DONE),
-        failed=board.total(Column.FAILED),
-        output_tokens=board.total(Column.OUTPUT_TOKENS),
-        ttft_ns_sum=board.total(Column.TTFT_NS_SUM),
-        succeeded=board.total(Column.SUCCEEDED),
-    )
-
-
-def share(preparation: Preparation, workers: int) -> Shared:
-    """What the workers of a stage draw from and write to."""
-    return Shared(preparation.bodies, Tickets(), Board(workers))

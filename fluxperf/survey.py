@@ -20,6 +20,7 @@ from fluxperf.plan.campaign import Campaign, StageSpec
 from fluxperf.plan.planner import LevelPlan, PlanRequest, plan_levels
 from fluxperf.plan.settings import Settings
 from fluxperf.plan.slo import load_slo
+from fluxperf.plan.tokens import Tokens, load_tokens
 from fluxperf.plan.workload import Dataset, open_dataset
 from fluxperf.site import Shield, find_key, hidden_variables, read_trust
 from fluxperf.voice import Voice
@@ -41,6 +42,7 @@ class StageSurvey:
     workers: int
     most_streams: int  # of one worker
     kernel_stamps: bool
+    tokens: Tokens
     key: str | None = field(default=None, repr=False)
 
 
@@ -51,6 +53,7 @@ class Surveyor:
     stack: ExitStack
     voice: Voice
     _datasets: dict[tuple[str, str], Dataset] = field(default_factory=dict)
+    _tokens: dict[tuple[str | None, str | None], Tokens] = field(default_factory=dict)
 
     def look_at(self, spec: StageSpec) -> StageSurvey:
         """The survey of a stage, whose environment must be set. Raises UsageError."""
@@ -73,7 +76,8 @@ class Surveyor:
         workers = count_workers(settings, most)
         most_streams = -(-most // workers)
         raise_descriptor_limit(most_streams)
-        return StageSurvey(spec, dataset, slo, levels, workers, most_streams, kernel_stamps, key)
+        tokens = self._load_tokens(settings)
+        return StageSurvey(spec, dataset, slo, levels, workers, most_streams, kernel_stamps, tokens, key)
 
     def _open(self, settings: Settings) -> Dataset:
         place = (settings.dataset, settings.mode)
@@ -82,6 +86,12 @@ class Surveyor:
                 self.voice.say(f"reading {settings.dataset} ({size / 2**20:,.0f} MiB)")
             self._datasets[place] = self.stack.enter_context(open_dataset(settings.dataset, settings.mode))
         return self._datasets[place]
+
+    def _load_tokens(self, settings: Settings) -> Tokens:
+        name = (settings.tokenizer, settings.tokenizer_revision)
+        if name not in self._tokens:
+            self._tokens[name] = load_tokens(*name)
+        return self._tokens[name]
 
 
 @dataclass(frozen=True, slots=True)

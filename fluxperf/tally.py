@@ -21,7 +21,7 @@ class Tally:
     """Counts, sums and histograms over requests. Metrics are of the successful ones only.
 
     `began_ns` is the first send of any request, `first_sent_ns` and `last_done_ns` the span of those
-    that were not cut off.
+    that were neither cut off nor left unsent.
     """
 
     def __init__(self, slo: Slo | None = None) -> None:
@@ -42,7 +42,7 @@ class Tally:
         self.outcomes[request.outcome] += 1
         self.sums["resent"] += request.resent
         self.began_ns = _pick(min, self.began_ns, request.sent_ns)
-        if request.outcome is Outcome.CUT_OFF:
+        if not request.outcome.counted:
             return
         self._see_span(request)
         if not request.success:
@@ -89,7 +89,8 @@ class Tally:
             sums["whole_answers"] += came_at_once(request)
         sums["estimated_inputs"] += request.prompt_tokens is None
         sums["usage_prompt_tokens"] += request.prompt_tokens or 0
-        sums["counted_events"] += not request.completion_tokens
+        sums["counted_events"] += not (request.completion_tokens or request.counted_tokens)
+        sums["counted_answers"] += not request.completion_tokens and request.counted_tokens is not None
         if request.completion_tokens:
             sums["usage_tokens"] += request.completion_tokens
             sums["usage_events"] += request.output_events

@@ -34,7 +34,12 @@ What to send, and where:
   --num-samples N...         Prompts a level: one number, or one for each level; default: all
   --concurrency N...         Requests in flight, one level after the other [default: 10]
   --same-samples             Use the same prompts at every level
-  --mode MODE                dual_round [default: dual_round]
+  --mode MODE                dual_round: every prompt by itself; multi_turn: sessions, turn by turn, each with its
+                             history [default: dual_round]
+  --max-context-tokens N     Of a session: drop the oldest turns beyond N tokens
+  --own-history              Of a session: each round sends its own answers as history, not those of round 1
+  --think-time S             Of a session: the pause before each further turn, or a range such as 0.5-2
+                             [default: 0]
   --rounds N                 Rounds of the same prompts [default: 2]
   --round2-order ORDER       Of later rounds: shuffled, same or reversed [default: shuffled]
   --no-shuffle-round2        The same as --round2-order same
@@ -50,7 +55,11 @@ What to ask for:
   --temperature X            [default: 0]
   --top-p X
   --extra-body JSON          Further keys of the body; a null removes a key
-  --max-input-length N       Cut each prompt to N characters
+  --max-input-length N       Cut each prompt to N tokens; without a tokenizer, to N characters
+  --tokenizer NAME           Count tokens with a model's own tokenizer: a folder with a tokenizer.json, that file, or
+                             a model of the Hugging Face hub; without it, tokens of prompts are an estimate where the
+                             server does not count them
+  --tokenizer-revision REV   Its branch, tag or commit on the hub
 
 The client:
   --timeout S                For a whole request, from sent to end [default: 300]
@@ -119,7 +128,6 @@ LATER_OPTIONS = frozenset(
         ),
         ("launcher", "nodes", "ray-address", "rows", "trace", "warmup", "workers-per-node"),
         ("as", "baseline", "fail-on", "github", "judge", "junit", "markdown", "repeat"),
-        ("max-context-tokens", "own-history", "tokenizer"),
     )
     for name in group
 )

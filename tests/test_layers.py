@@ -44,7 +44,11 @@ LAYERS = {
     "hosting": MIDDLE | {"engine", "fluxperf_mock", "processes", "site"},
     "hooking": MIDDLE | {"processes", "site", "voice"},
     "particulars": MIDDLE | {"engine", "sent", "site"},
-    "stage": MIDDLE | SIDES | {"engine", "hosting", "launch", "output", "particulars", "past", "sent", "site"},
+    "stage": MIDDLE
+    | SIDES
+    | {"crew", "engine", "hosting", "launch", "output", "particulars", "past", "remains", "sent", "site"},
+    "crew": MIDDLE | {"watch", "engine", "particulars"},
+    "remains": MIDDLE | {"output"},
     "past": MIDDLE | {"analysis", "hosting", "particulars", "sent", "watch"},
     "voice": MIDDLE | {"watch"},
     "survey": MIDDLE | {"engine", "environment", "launch", "output", "site", "voice", "watch"},
@@ -60,7 +64,7 @@ LAYERS = {
     "books": MIDDLE | {"chronicle", "output", "provenance", "resumption", "saved", "survey", "voice"},
     "course": MIDDLE
     | SIDES
-    | {"calibrate", "chronicle", "engine", "environment", "hooking", "hosting", "launch", "ledger", "output"}
+    | {"calibrate", "chronicle", "crew", "engine", "environment", "hooking", "hosting", "launch", "ledger", "output"}
     | {"particulars", "past", "provenance", "resumption", "sent", "site", "stage", "survey", "voice"},
     "runner": MIDDLE
     | SIDES

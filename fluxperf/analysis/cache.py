@@ -160,4 +160,4 @@ def _expected(evidence: Evidence) -> dict[int, float]:
     counters, answers = evidence.counters, evidence.tally.succeeded
     counted = counters is not None and counters.hits is not None and counters.unit == "tokens"
     hits = counters.hits / answers if counters is not None and counters.hits is not None and counted and answers else 0
-    return expected_at_first(successes, evidence.prompts, hits)
+    return expected_at_first(successes, evidence.prompts, 0 if evidence.sessions else hits)

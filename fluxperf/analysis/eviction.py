@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from fluxperf.model import RoundResult, Timeline
 
@@ -47,7 +48,7 @@ def explain_misses(before: RoundResult, later: RoundResult) -> str | None:
         return None
     if cache.counters is not None and cache.counters.queries == 0:
         return "the cache is off, for the server looked nothing up in it"
-    work = sum(_size(request) for request in _sent(before.requests))
+    work = sum(one.size_tokens for one in _sent(before.requests))
     capacity = cache.counters.capacity_tokens if cache.counters is not None else None
     thrash = found <= NOTHING and same_order(before.requests, later.requests)
     if capacity is not None and capacity < work:
@@ -91,13 +92,31 @@ def same_order(before: Iterable[Timeline], later: Iterable[Timeline]) -> bool:
     return 1 - 6 * distances / (count * (count * count - 1)) >= 0.9
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A prompt as it was sent in one round, or a session: its first request, and the size to which it grew."""
+
+    index: int
+    sent_ns: int
+    size_tokens: int
+    found: bool | None
+
+
+def _sent(requests: Iterable[Timeline]) -> list[_Sent]:
+    """What was sent, in that order. The requests are in order of index, then turn."""
+    items = []
+    sent = (one for one in requests if one.sent_ns is not None)
+    for index, group in groupby(sent, key=lambda one: one.index):
+        first, *others = group
+        cached = first.believed_cached_tokens
+        found = None if cached is None else cached >= FOUND * first.input_tokens
+        items.append(_Sent(index, first.sent_ns or 0, max(map(_size, (first, *others))), found))
+    return sorted(items, key=lambda one: one.sent_ns)
+
+
 def _size(request: Timeline) -> int:
     """What it takes of the cache: engines keep what they generate too."""
     return request.input_tokens + request.output_tokens
-
-
-def _sent(requests: Iterable[Timeline]) -> list[Timeline]:
-    return sorted((one for one in requests if one.sent_ns is not None), key=lambda one: one.sent_ns or 0)
 
 
 def find_visits(before: Iterable[Timeline], later: Iterable[Timeline]) -> list[Visit]:
@@ -108,7 +127,7 @@ def find_visits(before: Iterable[Timeline], later: Iterable[Timeline]) -> list[V
     """
     first, second = _sent(before), _sent(later)
     place = {request.index: rank for rank, request in enumerate(second)}
-    sizes = {request.index: _size(request) for request in first}
+    sizes = {request.index: request.size_tokens for request in first}
     ahead = _Sums(len(second))  # tokens by place in the second round, of prompts that are later in the first
     before_it = _running([sizes.get(request.index, 0) for request in second])
     visits, after = [], 0
@@ -118,9 +137,9 @@ def find_visits(before: Iterable[Timeline], later: Iterable[Timeline]) -> list[V
             after += sizes[request.index]
             continue
         again = second[rank]
-        if again.believed_cached_tokens is not None:
+        if again.found is not None:
             distance = after + before_it[rank] - ahead.below(rank)
-            visits.append(Visit(distance, again.believed_cached_tokens >= FOUND * again.input_tokens))
+            visits.append(Visit(distance, again.found))
         after += sizes[request.index]
         ahead.add(rank, sizes[request.index])
     return visits

@@ -50,7 +50,8 @@ class Evidence:
     round was to have, `stopped` whether it was ended before it had them. `more_workers`: whether cores and requests
     in flight were left for any, `less_concurrency` whether it could be lower; `streams_per_connection`: 1 where it is
     not HTTP/2. `counters` is the server's own count of cache hits; `prompts` are the lengths of its prompts, and None
-    where they are too many to be compared; `requests` are all that came to an end.
+    where they are too many to be compared; `requests` are all that came to an end. `sessions`: they are turns of
+    sessions, whose prompts repeat one another's beginnings, and `prompts` are those of the first turns.
     """
 
     tally: Tally
@@ -66,6 +67,7 @@ class Evidence:
     counters: CacheCounters | None = None
     prompts: Sequence[PromptBytes] | None = None
     requests: Collection[Timeline] = ()
+    sessions: bool = False
 
     @cached_property
     def audit(self) -> Audit:
@@ -78,7 +80,7 @@ class Evidence:
     @property
     def counted(self) -> int:
         """How many requests came to an end of their own."""
-        return sum(self.tally.outcomes.values()) - self.tally.outcomes[Outcome.CUT_OFF]
+        return count_ended(self.tally)
 
     @property
     def lags(self) -> dict[int, tuple[Histogram, ...]]:
@@ -87,6 +89,11 @@ class Evidence:
             number: (audit.away, audit.receive_lag) if self.kernel_stamps else (audit.away,)
             for number, audit in sorted(self.audits.items())
         }
+
+
+def count_ended(tally: Tally) -> int:
+    """How many requests came to an end of their own."""
+    return sum(count for outcome, count in tally.outcomes.items() if Outcome(outcome).counted)
 
 
 def cpu_share(audit: Audit) -> float | None:

@@ -36,12 +36,22 @@ def expected_at_first(
     Prompts are known in bytes, and a line through (bytes, tokens) of those whose usage is known says how many tokens
     that is. Where it begins are the tokens of the chat template, or of a system prompt that the server adds, which all
     of them share. `mean_hits` are the tokens that a prompt found by the server's counters.
+
+    `requests` are in order of index, then turn. A later turn of a session has all of the turn before it in common, with
+    what that was answered, unless turns were left out in between.
     """
     tokens, found = {}, []
+    repeated: list[int] = []  # of each later turn, how much of it was sent or answered before
+    later_tokens: list[int] = []
+    before: Timeline | None = None
     for request in requests:
-        if request.input_tokens:
+        if request.input_tokens and not request.turn:
             tokens[request.index] = request.input_tokens
             found.append(request.believed_cached_tokens)
+        elif request.input_tokens:
+            repeated.append(_repeated(before, request))
+            later_tokens.append(request.input_tokens)
+        before = request
     known = [prompt for prompt in prompts if prompt.index in tokens]
     if not known:
         return {}
@@ -51,7 +61,19 @@ def expected_at_first(
         min(template + per_byte * prompt.shared, tokens[prompt.index] - 1) if place else 0.0
         for place, prompt in enumerate(known)
     ]
-    return {block: _share((common // block * block for common in shared), counts) for block in BLOCKS}
+    return {
+        block: _share((common // block * block for common in (*shared, *repeated)), [*counts, *later_tokens])
+        for block in BLOCKS
+    }
+
+
+def _repeated(before: Timeline | None, request: Timeline) -> int:
+    """How many tokens of a later turn are those of the turn before it and of its answer."""
+    if before is None or (before.index, before.turn + 1) != (request.index, request.turn):
+        return 0
+    if before.dropped_turns != request.dropped_turns:
+        return 0  # all that is said after the system messages has moved
+    return min(before.input_tokens + before.output_tokens, request.input_tokens - 1)
 
 
 def _found_by_most(found: Sequence[int | None], mean_hits: float) -> float:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from fluxperf.analysis.audit import summarise_audit
 from fluxperf.analysis.cache import cached_by_usage, confirm_reset, examine, judge_cold
 from fluxperf.analysis.checks import run_checks, unmeasured
-from fluxperf.analysis.evidence import Evidence
+from fluxperf.analysis.evidence import Evidence, count_ended
+from fluxperf.analysis.turns import figures_by_turn
 from fluxperf.analysis.verdict import judge
 from fluxperf.metrics import METRICS, Metric
 from fluxperf.model import Goodput, Histogram, Outcome, RoundSummary, Slo, Stats
@@ -28,7 +29,7 @@ def summarise(evidence: Evidence) -> RoundSummary:
     """The figures of a round, and what they are worth."""
     tally = evidence.tally
     sums, outcomes = tally.sums, tally.outcomes
-    total = sum(outcomes.values()) - outcomes[Outcome.CUT_OFF]
+    total = count_ended(tally)
     good = tally.succeeded
     span_ns = (tally.last_done_ns or 0) - (tally.first_sent_ns or 0)
     duration_s = ns_to_s(span_ns)
@@ -58,6 +59,7 @@ def summarise(evidence: Evidence) -> RoundSummary:
         audit=summarise_audit(evidence),
         unmeasured=unmeasured(tally),
         examples=dict(tally.examples),
+        turns=figures_by_turn(evidence.requests) if evidence.sessions else (),
     )
 
 

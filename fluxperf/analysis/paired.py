@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from fluxperf.mapped import mapped
 from fluxperf.metrics import BY_NAME, Metric
-from fluxperf.model import Comparison, Outcome, RoundName, RoundResult, Timeline
+from fluxperf.model import Comparison, RoundName, RoundResult, Timeline
 
 COMPARED = ("ttft_ms", "itl_ms", "latency_ms")
 # Why a round's request makes no pair, by what `_flaw` gives.
@@ -110,7 +110,7 @@ def _flaw(request: Timeline | None) -> int:
     """What keeps a round's request from being half of a pair: a place in `_FLAWS`."""
     if request is None:
         return 1
-    if request.outcome is Outcome.CUT_OFF:
+    if not request.outcome.counted:
         return 1 if request.sent_ns is None else 2
     return 0 if request.success else 3
 

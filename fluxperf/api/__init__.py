@@ -25,12 +25,18 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """One API: `encode(messages, options, max_output_tokens)` and `decode(payload, keep_text)`."""
+    """One API: `encode(messages, options, max_output_tokens)` and `decode(payload, keep_text)`.
+
+    `encode_messages(messages)` is what stands between the brackets of a body's list of messages, and
+    `split(body)` a body without any, before and after that place.
+    """
 
     encode: Callable[[Sequence[Mapping[str, str]], ChatOptions, int | None], bytes]
+    encode_messages: Callable[[Sequence[Mapping[str, str]]], bytes]
+    split: Callable[[bytes], tuple[bytes, bytes]]
     decode: Callable[[bytes, bool], Delta]
 
 
 APIS: dict[str, Api] = {
-    "chat": Api(chat.encode, chat.decode),
+    "chat": Api(chat.encode, chat.encode_messages, chat.split, chat.decode),
 }

@@ -43,12 +43,26 @@ def encode(messages: Sequence[Mapping[str, str]], options: ChatOptions, max_outp
         "top_p": _number(options.top_p),
         **options.extra_body,
     }
-    body = {key: value for key, value in body.items() if value is not None}
+    return _encode({key: value for key, value in body.items() if value is not None})
+
+
+def encode_messages(messages: Sequence[Mapping[str, str]]) -> bytes:
+    """The messages as they stand in a body, without its brackets: with commas between them, a history."""
+    return _encode([dict(message) for message in messages])[1:-1]
+
+
+def split(body: bytes) -> tuple[bytes, bytes]:
+    """What stands before and after the messages in a body that has none: between them a history makes a request."""
+    before, _, after = body.partition(b'"messages":[]')  # it cannot stand in the model's name, where quotes are escaped
+    return before + b'"messages":[', b"]" + after
+
+
+def _encode(value: object) -> bytes:
     try:
-        return msgspec.json.encode(body)
+        return msgspec.json.encode(value)
     except UnicodeEncodeError:
         # Half a surrogate pair, which JSON datasets may hold, is no UTF-8; as an escape it goes out as it came in.
-        return json.dumps(body, separators=(",", ":")).encode()
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def decode(payload: bytes, keep_text: bool = True) -> Delta:

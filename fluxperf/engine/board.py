@@ -20,6 +20,7 @@ class Column(IntEnum):
     DONE = auto()
     SUCCEEDED = auto()
     FAILED = auto()
+    NOT_SENT = auto()
     OUTPUT_TOKENS = auto()
     TTFT_NS_SUM = auto()
     FIRST_REFUSAL = auto()  # and one column for each further entry of REFUSALS

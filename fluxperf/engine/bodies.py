@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import msgpack
 
@@ -26,14 +26,41 @@ _TICKET = struct.Struct("=Q")
 _TICKETS_AT_ONCE = 4096
 
 
+class Share(NamedTuple):
+    """What a turn adds to a session's history, as encoded messages: those that always stay, and what was said.
+
+    The first are system messages, and there may be none: no bytes. `standing_tokens` and `spoken_tokens` are our own
+    counts.
+    """
+
+    standing: bytes
+    spoken: bytes
+    standing_tokens: int
+    spoken_tokens: int
+
+
+class Script(NamedTuple):
+    """A session of several turns: what a body has before and after its messages, and the share of each turn."""
+
+    before: bytes
+    after: bytes
+    shares: Sequence[Share]
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One request, ready to be sent: where it belongs and its encoded body."""
+    """One request, ready to be sent: where it belongs and its encoded body. With a script, the first of a session."""
 
     index: int
     session_id: str | None
     prompt_tokens_estimate: int
     body: bytes
+    script: Script | None = None
+
+    @property
+    def turns(self) -> int:
+        """How many requests come of it."""
+        return 1 if self.script is None else len(self.script.shares)
 
 
 class BodyWriter:
@@ -46,9 +73,8 @@ class BodyWriter:
 
     def add(self, prepared: Prepared) -> int:
         """Writes one record; returns its ticket."""
-        record = msgpack.packb(
-            (prepared.index, prepared.session_id, prepared.prompt_tokens_estimate, prepared.body), use_bin_type=True
-        )
+        parts = (prepared.index, prepared.session_id, prepared.prompt_tokens_estimate, prepared.script, prepared.body)
+        record = msgpack.packb(parts, use_bin_type=True)
         ticket = self._end
         self._file.write(_LENGTH.pack(len(record)))
         self._file.write(record)
@@ -73,8 +99,8 @@ class Bodies:
     def __getitem__(self, ticket: int) -> Prepared:
         (length,) = _LENGTH.unpack_from(self._data, ticket)
         start = ticket + _LENGTH.size
-        index, session_id, estimate, body = msgpack.unpackb(self._data[start : start + length])
-        return Prepared(index, session_id, estimate, body)
+        index, session_id, estimate, script, body = msgpack.unpackb(self._data[start : start + length])
+        return Prepared(index, session_id, estimate, body, None if script is None else _read_script(*script))
 
     def peek(self, start: int, end: int) -> bytes:
         """The bytes from one place in the file to another."""
@@ -83,6 +109,10 @@ class Bodies:
     def close(self) -> None:
         """Unmaps the file."""
         self._data.close()
+
+
+def _read_script(before: bytes, after: bytes, shares: Sequence[Sequence[Any]]) -> Script:
+    return Script(before, after, [Share(*share) for share in shares])
 
 
 class Tickets:

@@ -36,11 +36,12 @@ OUTCOMES: tuple[tuple[type[httpx.TransportError], Outcome], ...] = (
 
 @dataclass(slots=True)
 class Transcript:
-    """What an answer said and when, for those who asked to keep it."""
+    """What an answer said and when, for those who asked to keep it. `is_whole`: there is text to all of its output."""
 
     text: list[str] = field(default_factory=list)
     event_ns: list[int] = field(default_factory=list)
     payloads: list[tuple[int, bytes]] | None = None
+    is_whole: bool = True
 
     def scrub(self, secrets: Sequence[str]) -> None:
         """Masks secrets in the text, wherever it was split, and in each payload."""
@@ -54,6 +55,7 @@ def _keep(transcript: Transcript, payload: bytes, delta: Delta, at_ns: int) -> N
     if delta.output:
         transcript.event_ns.append(at_ns)
         transcript.text.append(delta.text)
+        transcript.is_whole &= bool(delta.text)
     if transcript.payloads is not None:
         transcript.payloads.append((at_ns, payload))
 

@@ -8,12 +8,14 @@ from itertools import pairwise, repeat, starmap
 from operator import eq
 
 from fluxperf.api import Api, ChatOptions
-from fluxperf.engine.bodies import Bodies, BodyWriter, Prepared
+from fluxperf.engine.bodies import Bodies, BodyWriter, Prepared, Script, Share
 from fluxperf.engine.texts import Texts, find_messages
 from fluxperf.mapped import in_order, mapped
 from fluxperf.model import PromptBytes
 from fluxperf.plan.editions import Edition
-from fluxperf.plan.entry import Entry, cut, estimate_tokens, fingerprint
+from fluxperf.plan.entry import Entry, Message, Turn, cut, fingerprint
+from fluxperf.plan.forms import SYSTEM_ROLES
+from fluxperf.plan.tokens import ESTIMATE, Tokens
 from fluxperf.plan.workload import Dataset
 
 
@@ -24,13 +26,18 @@ class Encoding:
     api: Api
     options: ChatOptions
     max_input_length: int | None = None
+    tokens: Tokens = ESTIMATE
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The requests of one edition, by dataset index: their tickets, their texts, and what was noticed on the way."""
+    """The requests of one edition, by dataset index: their tickets, their texts, and what was noticed on the way.
+
+    `turns`: how many requests come of each; 0 for what is not in the edition.
+    """
 
     tickets: Sequence[int]
+    turns: Sequence[int]
     texts: Texts
     prints: Sequence[int]
     was_cut: Sequence[int]
@@ -47,6 +54,15 @@ class Preparation:
         """The tickets for an order."""
         tickets = self.editions[edition].tickets
         return (tickets[index] for index in order)
+
+    def count_turns(self, edition: str, sample: Iterable[int]) -> int:
+        """How many requests the sample comes to."""
+        turns = self.editions[edition].turns
+        return sum(turns[index] for index in sample)
+
+    def turns_of_all(self) -> Iterator[int]:
+        """By dataset index the turns of the entry, whichever edition has it."""
+        return map(max, zip(*(encoded.turns for encoded in self.editions.values()), strict=True))
 
     def count_cut(self, edition: str, sample: Iterable[int]) -> int:
         """How many prompts of the sample were cut to the maximum input length."""
@@ -71,31 +87,54 @@ def prepare(dataset: Dataset, editions: Sequence[Edition], encoding: Encoding) -
     return Preparation(
         bodies,
         {
-            name: Encoded(tickets, Texts(bodies, starts, ends), prints, was_cut)
-            for name, (tickets, starts, ends, prints, was_cut) in columns.items()
+            name: Encoded(tickets, turns, Texts(bodies, starts, ends), prints, was_cut)
+            for name, (tickets, turns, starts, ends, prints, was_cut) in columns.items()
         },
     )
 
 
 def _encode(dataset: Dataset, edition: Edition, encoding: Encoding, writer: BodyWriter) -> list[memoryview[int]]:
-    """Writes the bodies of an edition. By dataset index: ticket, start and end of the text, fingerprint, was it cut."""
-    columns = [mapped(repeat(0, len(dataset))) for _ in range(5)]
+    """Writes the bodies of an edition.
+
+    By dataset index: ticket, turns, start and end of the first turn's text, fingerprint, was it cut.
+    """
+    columns = [mapped(repeat(0, len(dataset))) for _ in range(6)]
     for index in edition.sample:
-        entry, was_cut = _rewritten(dataset[index], edition, encoding.max_input_length)
-        body = encoding.api.encode(entry.turns[0], encoding.options, entry.max_output_tokens)
-        ticket = writer.add(Prepared(index, entry.session_id, estimate_tokens(entry), body))
-        start, end = (writer.body_start + place for place in find_messages(body))
+        entry, was_cut = _rewritten(dataset[index], edition, encoding)
+        prepared = _prepare_entry(entry, encoding)
+        ticket = writer.add(prepared)
+        start, end = (writer.body_start + place for place in find_messages(prepared.body))
         digest = int.from_bytes(fingerprint(entry)[:8], "little")
-        for column, value in zip(columns, (ticket, start, end, digest, was_cut), strict=True):
+        for column, value in zip(columns, (ticket, prepared.turns, start, end, digest, was_cut), strict=True):
             column[index] = value
     return columns
 
 
-def _rewritten(entry: Entry, edition: Edition, max_input_length: int | None) -> tuple[Entry, bool]:
+def _prepare_entry(entry: Entry, encoding: Encoding) -> Prepared:
+    body = encoding.api.encode(entry.turns[0], encoding.options, entry.max_output_tokens)
+    script = None
+    if len(entry.turns) > 1:
+        frame = encoding.api.encode((), encoding.options, entry.max_output_tokens)
+        script = Script(*encoding.api.split(frame), [_share(turn, encoding) for turn in entry.turns])
+    return Prepared(entry.index, entry.session_id, _count(entry.turns[0], encoding.tokens) or 1, body, script)
+
+
+def _share(turn: Turn, encoding: Encoding) -> Share:
+    standing = [message for message in turn if message["role"] in SYSTEM_ROLES]
+    spoken = [message for message in turn if message["role"] not in SYSTEM_ROLES]
+    encode, tokens = encoding.api.encode_messages, encoding.tokens
+    return Share(encode(standing), encode(spoken), _count(standing, tokens), _count(spoken, tokens))
+
+
+def _count(messages: Sequence[Message], tokens: Tokens) -> int:
+    return sum(tokens.count(message["content"]) for message in messages if message["content"])
+
+
+def _rewritten(entry: Entry, edition: Edition, encoding: Encoding) -> tuple[Entry, bool]:
     """The entry as the edition has it, and whether it was cut to the maximum input length."""
     cut_off = False
     if edition.salt is not None:
         entry = edition.salt(entry)
-    if max_input_length is not None:
-        entry, cut_off = cut(entry, max_input_length)
+    if encoding.max_input_length is not None:
+        entry, cut_off = cut(entry, encoding.max_input_length, encoding.tokens)
     return (entry if edition.renew is None else edition.renew(entry)), cut_off

@@ -1,38 +1,76 @@
-"""`Recorder`: what a worker keeps of its finished requests: a tally, a row in the spool, live counts on the board."""
+"""`Recorder`: what a worker keeps of its finished requests: a tally, a row in the spool, live counts on the board.
+
+Answers whose tokens only a tokenizer can count wait in a spool of their own until the round is over.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from array import array
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fluxperf import metrics
 from fluxperf.engine.board import Board, Column
 from fluxperf.engine.observer import Observer
-from fluxperf.model import Slo
-from fluxperf.model.timeline import to_row
-from fluxperf.spool import SpoolWriter
+from fluxperf.engine.orders import Outlets
+from fluxperf.model import Histogram, Slo, Timeline
+from fluxperf.model.timeline import from_row, to_row
+from fluxperf.plan.tokens import Tokens
+from fluxperf.spool import Spooled, SpoolWriter
 from fluxperf.tally import Tally
 
 
 class Recorder:
-    """Records one worker's requests of one round. `transcripts`: where bodies and answers go, if they are kept."""
+    """Records one worker's requests of one round. `tokens` counts answers without usage; None: their events do."""
 
-    def __init__(self, board: Board, spool: Path, slo: Slo | None, transcripts: Path | None = None) -> None:
+    def __init__(self, board: Board, outlets: Outlets, slo: Slo | None, tokens: Tokens | None = None) -> None:
         self.tally = Tally(slo)
         self._board = board
-        self._spool = SpoolWriter(spool)
-        self._transcripts = SpoolWriter(transcripts) if transcripts is not None else None
+        self._outlets = outlets
+        self._tokens = tokens
+        self._rows = SpoolWriter(outlets.rows)
+        self._transcripts = None if outlets.transcripts is None else SpoolWriter(outlets.transcripts)
+        self._uncounted: SpoolWriter | None = None
 
     def finish(self, observer: Observer, body: bytes) -> None:
         """A request is over, whichever way it ended."""
         request = observer.timeline
-        self._spool.append(request.index, request.turn, to_row(request))
         if self._transcripts is not None:
             self._transcripts.append(request.index, request.turn, transcript_line(observer, body))
-        self.tally.add(request, observer.gaps, observer.earlier_gaps)
+        if self._tokens is not None and has_countable_text(observer):
+            self._set_aside(observer)
+        else:
+            self._enter(request, observer.gaps, observer.earlier_gaps)
         self._count(observer)
+
+    def leave(self, request: Timeline, *, on_board: bool = True) -> None:
+        """A request that is not going to be sent. It counts as over for those who look on, unless the round is."""
+        self._enter(request)
+        if on_board:
+            self._board.add(request.worker, Column.NOT_SENT)
+
+    def _enter(self, request: Timeline, gaps: Sequence[int] = (), earlier_gaps: Histogram | None = None) -> None:
+        self._rows.append(request.index, request.turn, to_row(request))
+        self.tally.add(request, gaps, earlier_gaps)
+
+    def _set_aside(self, observer: Observer) -> None:
+        """The answer's text is written down as it is: counting its tokens would keep others waiting."""
+        if self._uncounted is None:
+            self._uncounted = SpoolWriter(self._outlets.uncounted)
+        request, earlier = observer.timeline, observer.earlier_gaps
+        gaps = array("q", observer.gaps).tobytes()
+        text = "".join(observer.transcript.text) if observer.transcript is not None else ""
+        value = (to_row(request), gaps, None if earlier is None else earlier.to_state(), text)
+        self._uncounted.append(request.index, request.turn, value)
+
+    def _settle(self, tokens: Tokens) -> None:
+        """Counts the tokens of what was set aside, now that the round is over."""
+        for row, gaps, earlier, text in Spooled[Any]([self._outlets.uncounted], tuple):
+            request = from_row(row)
+            request.counted_tokens = tokens.count(text)
+            self._enter(request, array("q", gaps), None if earlier is None else Histogram.from_state(earlier))
+        self._outlets.uncounted.unlink()
 
     def _count(self, observer: Observer) -> None:
         request, board, worker = observer.timeline, self._board, observer.timeline.worker
@@ -47,10 +85,19 @@ class Recorder:
             board.refuse(worker, observer.refusal)
 
     def close(self) -> None:
-        """Closes the files."""
-        self._spool.close()
+        """The round is over: counts what waits for it, and closes the files."""
+        if self._uncounted is not None and self._tokens is not None:
+            self._uncounted.close()
+            self._settle(self._tokens)
+        self._rows.close()
         if self._transcripts is not None:
             self._transcripts.close()
+
+
+def has_countable_text(observer: Observer) -> bool:
+    """Whether an answer has no usage, and all of its output is text: reasoning and tool calls are not kept."""
+    request, transcript = observer.timeline, observer.transcript
+    return request.success and not request.completion_tokens and transcript is not None and transcript.is_whole
 
 
 def transcript_line(observer: Observer, body: bytes) -> str:

@@ -15,8 +15,9 @@ from typing import Any, NoReturn
 
 import trio
 
+from fluxperf.engine.orders import Client, Outlets, RoundOrder, Shared
 from fluxperf.engine.tls import describe
-from fluxperf.engine.worker import Client, RoundOrder, Shared, Worker, open_worker
+from fluxperf.engine.worker import Worker, open_worker
 from fluxperf.launch import messages
 from fluxperf.launch.codec import WorkerReport, encode_report
 from fluxperf.launch.messages import Message
@@ -112,10 +113,15 @@ async def _run_round(
 
 def order_to(order: RoundOrder) -> dict[str, Any]:
     """A RoundOrder as plain values."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(order).items()}
+    return {
+        **asdict(order),
+        "outlets": {name: None if path is None else str(path) for name, path in asdict(order.outlets).items()},
+        "replayed": [str(path) for path in order.replayed],
+    }
 
 
 def order_from(values: dict[str, Any]) -> RoundOrder:
     """The RoundOrder that `order_to` gave."""
-    paths = {name: Path(values[name]) for name in ("spool", "transcripts", "debug_log") if values[name] is not None}
-    return RoundOrder(**{**values, **paths})
+    outlets: dict[str, Any] = {name: path and Path(path) for name, path in values["outlets"].items()}
+    replayed = tuple(map(Path, values["replayed"]))
+    return RoundOrder(**{**values, "outlets": Outlets(**outlets), "replayed": replayed})

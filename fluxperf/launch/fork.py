@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from fluxperf.clock import now_ns
-from fluxperf.engine.worker import Client, RoundOrder, Shared
+from fluxperf.engine.orders import Client, RoundOrder, Shared
 from fluxperf.errors import RunFailed, ServerUnreachable
 from fluxperf.launch import messages
 from fluxperf.launch.child import order_to, run_child

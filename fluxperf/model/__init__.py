@@ -22,7 +22,6 @@ from fluxperf.model.result import (
     RoundName,
     RoundResult,
     RoundSummary,
-    Stats,
     Status,
     Verdict,
     WorkerLoad,
@@ -30,7 +29,9 @@ from fluxperf.model.result import (
 )
 from fluxperf.model.run import RunResult, StageResult, StageState
 from fluxperf.model.slo import Constraint, Slo
+from fluxperf.model.stats import Stats
 from fluxperf.model.timeline import Timeline
+from fluxperf.model.turns import TurnFigures
 
 __all__ = [
     "CONTROL",
@@ -61,6 +62,7 @@ __all__ = [
     "Stats",
     "Status",
     "Timeline",
+    "TurnFigures",
     "Verdict",
     "WorkerLoad",
     "worst",

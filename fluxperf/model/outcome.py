@@ -20,11 +20,17 @@ class Outcome(StrEnum):
     MALFORMED = "malformed"  # not HTTP, not an event stream, not JSON
     EMPTY = "empty"  # a finish_reason, but no output event
     CUT_OFF = "cut_off"  # in flight when the run was stopped: outside every denominator
+    NOT_SENT = "not_sent"  # a turn whose session ended before it, with a failure: outside every denominator
 
     @property
     def success(self) -> bool:
         """Whether the request counts as successful."""
         return self is Outcome.OK or self is Outcome.LENGTH
+
+    @property
+    def counted(self) -> bool:
+        """Whether the request is in the denominators: it came to an end of its own."""
+        return self is not Outcome.CUT_OFF and self is not Outcome.NOT_SENT
 
 
 class Refusal(IntEnum):

@@ -12,25 +12,13 @@ from typing import Any, TypeAlias
 
 from fluxperf.model.cache import CachedTokens, CacheFigures
 from fluxperf.model.slo import Slo
+from fluxperf.model.stats import Stats
 from fluxperf.model.timeline import Timeline
+from fluxperf.model.turns import TurnFigures
 
 RoundName: TypeAlias = int | str
 """Rounds of the same prompts count from 1; the one of fresh prompts is CONTROL."""
 CONTROL = "control"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stats:
-    """The spread of one metric over the successful requests of a round, in the metric's unit; None: no value."""
-
-    avg: float | None = None
-    p50: float | None = None
-    p90: float | None = None
-    p95: float | None = None
-    p99: float | None = None
-    min: float | None = None
-    max: float | None = None
-    stddev: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +135,8 @@ class RoundSummary:
     prompts were new to the server (None: not known, or not a round that should be cold); `examples` gives
     one message for each failed outcome. `cache` has what usage and the server's counters say of the cache.
     `unmeasured` names metrics whose values are not the server's, with the sentence that takes their place
-    in a table. `audit` is None if no worker lived to tell.
+    in a table. `audit` is None if no worker lived to tell. `turns`: the figures of each turn, where prompts are
+    sessions.
     """
 
     total_requests: int
@@ -172,6 +161,7 @@ class RoundSummary:
     audit: AuditSummary | None = None
     unmeasured: Mapping[str, str] = field(default_factory=dict)
     examples: Mapping[str, str] = field(default_factory=dict)
+    turns: tuple[TurnFigures, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

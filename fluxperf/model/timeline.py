@@ -15,11 +15,13 @@ class Timeline:
     """The facts of one request. Stamps are nanoseconds on the host's CLOCK_MONOTONIC; None: it did not happen.
 
     `index` is the prompt's place in the dataset (0-based), the same in every round; `turn` counts
-    from 0 within a session. `connect_ns` and `wait_ns` are what the request spent on opening a
+    from 0 within a session, and `dropped_turns` says how many before it were left out of the history.
+    `connect_ns` and `wait_ns` are what the request spent on opening a
     connection and on waiting for a free one, before it was sent. `done_ns` is when the client was done
     with it, whichever way it ended. Token counts are as the server's `usage` gave them; None: it gave
     none. `coalesced_events` counts output events that came in the same read as the one before, so that
-    the gap between them is not known. `prompt_tokens_estimate` is the client's own estimate.
+    the gap between them is not known. `prompt_tokens_estimate` and `counted_tokens` (of the answer) are the
+    client's own: by a tokenizer, or an estimate; None: nobody counted.
     """
 
     index: int
@@ -44,9 +46,11 @@ class Timeline:
     completion_tokens: int | None = None
     cached_tokens: int | None = None
     prompt_tokens_estimate: int = 0
+    counted_tokens: int | None = None
     connect_ns: int = 0
     wait_ns: int = 0
     resent: int = 0
+    dropped_turns: int = 0
 
     @property
     def success(self) -> bool:
@@ -66,8 +70,11 @@ class Timeline:
 
     @property
     def output_tokens(self) -> int:
-        """`usage.completion_tokens` where the server sent it and it is not 0, else the count of output events."""
-        return self.completion_tokens or self.output_events
+        """`usage.completion_tokens` where the server sent it and it is not 0.
+
+        Else what a tokenizer made of the answer, else the count of output events.
+        """
+        return self.completion_tokens or self.counted_tokens or self.output_events
 
 
 _FIELDS = tuple(field.name for field in fields(Timeline))

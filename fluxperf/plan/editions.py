@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 from fluxperf.model import CONTROL
 from fluxperf.plan.entry import Entry, Message
+from fluxperf.plan.forms import SYSTEM_ROLES
 from fluxperf.plan.planner import PLAIN, LevelPlan, find_drawn
 
 Rewrite: TypeAlias = Callable[[Entry], Entry]
@@ -86,7 +87,7 @@ def _begin(turn: tuple[Message, ...], change: Callable[[str], str]) -> tuple[Mes
 
 
 def _shuffled(message: Message, draw: Random) -> Message:
-    if message["role"] not in ("user", "system", "developer") or message["content"] is None:
+    if message["role"] not in ("user", *SYSTEM_ROLES) or message["content"] is None:
         return message
     parts = _GAPS.split(message["content"])  # words, and between them what separates them
     words = parts[::2]

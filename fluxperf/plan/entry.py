@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
+
+if TYPE_CHECKING:
+    from fluxperf.plan.tokens import Tokens
 
 # "role" and "content" (text), and where the data has them "name", "tool_calls" and "tool_call_id" as they
 # stand. "content" is None only beside "tool_calls".
@@ -34,21 +38,28 @@ def fingerprint(entry: Entry) -> bytes:
     return blake2b(msgspec.json.encode(entry.turns), digest_size=16).digest()
 
 
-def cut(entry: Entry, max_input_length: int) -> tuple[Entry, bool]:
-    """The entry with each user message cut to its first `max_input_length` characters, and whether any was longer.
+def cut(entry: Entry, max_input_length: int, tokens: Tokens | None = None) -> tuple[Entry, bool]:
+    """The entry with each user message cut to its first `max_input_length` tokens, and whether any was longer.
 
-    The beginning stays, since a prefix cache goes by it. System and assistant messages stay whole:
-    they are instructions and history, which a cut would turn into others.
+    Without a tokenizer (None, or an estimate) it is characters. The beginning stays, since a prefix
+    cache goes by it. System and assistant messages stay whole: they are instructions and history,
+    which a cut would turn into others.
     """
-    turns = tuple(tuple(_cut_message(message, max_input_length) for message in turn) for turn in entry.turns)
+    cut_text = _cut_to_characters if tokens is None or not tokens.exact else tokens.cut
+    turns = tuple(tuple(_cut_message(message, max_input_length, cut_text) for message in turn) for turn in entry.turns)
     was_cut = turns != entry.turns
     return (replace(entry, turns=turns) if was_cut else entry), was_cut
 
 
-def _cut_message(message: Message, length: int) -> Message:
-    if message["role"] != "user" or len(message["content"]) <= length:
+def _cut_message(message: Message, length: int, cut_text: Callable[[str, int], str]) -> Message:
+    if message["role"] != "user":
         return message
-    return {**message, "content": message["content"][:length]}
+    # A message of nothing cannot be sent: the first character stays, even if it has more tokens than that.
+    return {**message, "content": cut_text(message["content"], length) or message["content"][:1]}
+
+
+def _cut_to_characters(text: str, length: int) -> str:
+    return text[:length]
 
 
 # From U+2E80 on there are CJK, kana, hangul and emoji, where a tokenizer needs about one token a character.

@@ -17,8 +17,8 @@ Mode: TypeAlias = Literal["dual_round", "multi_turn"]
 # Where an entry has several, the first of these counts: the one that tells most.
 FORMS = ("messages", "conversations", "user_messages", "prompt", "text")
 _ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bing": "assistant", "bard": "assistant"}
-_SYSTEM = ("system", "developer")
-_SENDABLE = (*_SYSTEM, "user", "assistant", "tool", "function")
+SYSTEM_ROLES = ("system", "developer")
+_SENDABLE = (*SYSTEM_ROLES, "user", "assistant", "tool", "function")
 _KEPT_KEYS = ("name", "tool_calls", "tool_call_id")
 
 
@@ -122,7 +122,7 @@ def _to_last_user(items: Sequence[_Item]) -> Turn:
 def _to_first_user(items: Sequence[_Item]) -> Turn:
     """The first user message, and what system messages stand before it."""
     first = next((place for place, item in enumerate(items) if item.role == "user"), -1)
-    return _turn(items, [item for item in items[: first + 1] if item.role in ("user", *_SYSTEM)])
+    return _turn(items, [item for item in items[: first + 1] if item.role in ("user", *SYSTEM_ROLES)])
 
 
 def _each_user_message(items: Sequence[_Item]) -> tuple[Turn, ...]:
@@ -130,7 +130,7 @@ def _each_user_message(items: Sequence[_Item]) -> tuple[Turn, ...]:
     turns: list[Turn] = []
     turn: list[_Item] = []
     for item in items:
-        if item.role in ("user", *_SYSTEM):
+        if item.role in ("user", *SYSTEM_ROLES):
             turn.append(item)
         if item.role == "user":
             turns.append(_turn(items, turn))

@@ -178,11 +178,17 @@ def _endpoint(raw: Any) -> str:
     return url
 
 
-def _mode(raw: Any) -> str:
-    mode: str = choice_reader(*MODES)(raw)
-    if mode == "multi_turn":
-        raise Later("multi_turn is not yet built: dual_round sends the first question of each session")
-    return mode
+def _time_range(raw: Any) -> tuple[float, float]:
+    """A number of seconds, or two with a hyphen between, as the least and the most."""
+    numbers = str(raw).split("-") if isinstance(raw, str) and re.fullmatch(r"[\d.\s]+-[\d.\s]+", raw) else [raw]
+    read = number_reader(0, 86_400)
+    try:
+        least, most = read(numbers[0]), read(numbers[-1])
+    except Fault as fault:
+        raise Fault(f"{fault}; it is seconds, or a range of them such as 0.5-2") from None
+    if least > most:
+        raise Fault(f"takes the shorter time first: {most:g}-{least:g}, not {raw}")
+    return least, most
 
 
 def _http(raw: Any) -> str:
@@ -200,7 +206,10 @@ READERS: dict[str, Read] = {
     "num_samples": _many(integer_reader(1)),
     "concurrency": _many(integer_reader(1, 100_000)),
     "same_samples": _flag,
-    "mode": _mode,
+    "mode": choice_reader(*MODES),
+    "max_context_tokens": integer_reader(1),
+    "own_history": _flag,
+    "think_time": _time_range,
     "rounds": integer_reader(1, 1000),
     "no_shuffle_round2": _flag,
     "round2_order": choice_reader(*get_args(Order)),
@@ -214,6 +223,8 @@ READERS: dict[str, Read] = {
     "extra_body": _json_object,
     "header": _many(_header),
     "max_input_length": integer_reader(1),
+    "tokenizer": read_text,
+    "tokenizer_revision": read_text,
     "timeout": number_reader(0, 86_400, above=True),
     "workers": integer_reader(1, 1024),
     "http": _http,

@@ -18,7 +18,10 @@ from fluxperf.plan.readers import READERS, Fault, Later
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The options of CONTRACT, with `_` for `-`; None: not given. `api_key` is the key itself and is never shown."""
+    """The options of CONTRACT, with `_` for `-`; None: not given. `api_key` is the key itself and is never shown.
+
+    `think_time` is the least and the most of it, in seconds.
+    """
 
     dataset: str
     endpoint: str | None = None
@@ -29,6 +32,9 @@ class Settings:
     concurrency: tuple[int, ...] = (10,)
     same_samples: bool = False
     mode: Mode = "dual_round"
+    max_context_tokens: int | None = None
+    own_history: bool = False
+    think_time: tuple[float, float] = (0, 0)
     rounds: int = 2
     round2_order: Order = "shuffled"
     control_round: bool = False
@@ -41,6 +47,8 @@ class Settings:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     header: tuple[tuple[str, str], ...] = ()
     max_input_length: int | None = None
+    tokenizer: str | None = None
+    tokenizer_revision: str | None = None
     timeout: float = 300
     workers: int | None = None
     http: str = "auto"
@@ -71,6 +79,10 @@ class Settings:
     strict: bool = False
     label: tuple[tuple[str, str], ...] = ()
 
+
+DEFAULTS = Settings(dataset="")
+# What only the mode multi_turn has a use for.
+OF_SESSIONS = ("max_context_tokens", "own_history", "think_time")
 
 # How a setting is called where it was given: `--rounds` or `rounds`.
 Call: TypeAlias = Callable[[str], str]
@@ -147,6 +159,13 @@ def _check_together(settings: Settings, call: Call) -> Iterator[SettingFault]:
     if settings.client_key is not None and settings.client_cert is None:
         what = f"needs {call('client_cert')}: the certificate that the key belongs to"
         yield SettingFault("client_key", what, frozenset({"client_cert"}))
+    for name in OF_SESSIONS if settings.mode != "multi_turn" else ():
+        if getattr(settings, name) != getattr(DEFAULTS, name):
+            what = f"needs {call('mode')} multi_turn: it is about sessions of several turns"
+            yield SettingFault(name, what, frozenset({"mode"}))
+    if settings.tokenizer_revision is not None and settings.tokenizer is None:
+        what = f"needs {call('tokenizer')}: the model of the hub that the revision is one of"
+        yield SettingFault("tokenizer_revision", what, frozenset({"tokenizer"}))
     for name in ("reset_cache_between_rounds", "reset_cache_between_concurrency"):
         if getattr(settings, name) and settings.reset_cache_url is None:
             what = f"needs {call('reset_cache_url')}: the call that empties the server's cache"

@@ -10,6 +10,7 @@ from fluxperf.model import Comparison, RoundResult, RunResult, Stats, Status
 from fluxperf.model.evaluation import CacheEvaluation
 from fluxperf.model.result import Effect
 from fluxperf.report.text import cached_text, cold_text, count, fold, number, printable, round_name, rule, usable
+from fluxperf.report.turns import compared_turn_lines
 
 _METRIC = "ttft_ms"
 _METRICS = (_METRIC, "itl_ms", "latency_ms")
@@ -22,7 +23,7 @@ def render_comparison(run: RunResult, columns: int | None) -> str:
     No line is wider than `columns` (from 40 on); None: no limit.
     """
     columns = usable(columns)
-    lines = [line for pair in _paired(run) for line in ("", *pair.lines())]
+    lines = [line for pair in _paired(run) for line in ("", *pair.lines(columns))]
     if not lines:
         return ""
     head = [rule("=", columns), "Comparison of Rounds", rule("=", columns)]
@@ -59,7 +60,7 @@ class _Pair:
             return self.first.summary.cold is not False
         return self.found.verdict.status is not Status.INVALID
 
-    def lines(self) -> list[str]:
+    def lines(self, columns: int | None) -> list[str]:
         """The block for this pair: one sentence, then the figures behind it."""
         place = f"Concurrency {self.later.concurrency}"
         if self.later.stage is not None:
@@ -69,7 +70,8 @@ class _Pair:
             which = " and ".join(map(round_name, failed))
             return [f"{place}: no comparison, because no request of {which} succeeded."]
         sentence = self._gain() if self._holds else self._refusal()
-        return [f"{place}: {sentence}", *self._figures(), *self._caveats()]
+        turns = compared_turn_lines(self.first, self.later, columns)
+        return [f"{place}: {sentence}", *self._figures(), *turns, *self._caveats()]
 
     def _refusal(self) -> str:
         if self.found is not None:

@@ -15,14 +15,15 @@ import msgspec
 
 from fluxperf.metrics import METRICS, came_at_once, missed, value
 from fluxperf.model import (
+    CachedTokens,
     Comparison,
     Goodput,
-    Outcome,
     RoundResult,
     RoundSummary,
     RunResult,
     StageResult,
     Timeline,
+    TurnFigures,
     Verdict,
 )
 from fluxperf.report.cache_json import cache_entry, evaluation_entry
@@ -106,6 +107,7 @@ def request_row(request: Timeline, result: RoundResult) -> dict[str, Any]:
         "resent": request.resent,
         "error": request.error,
         "coalesced_events": request.coalesced_events,
+        "dropped_turns": request.dropped_turns,
     }
     return row | figures  # further rows of the table of metrics follow
 
@@ -129,8 +131,8 @@ def _max_gap_ms(request: Timeline) -> float | None:
 
 
 def _meets_slo(request: Timeline, result: RoundResult) -> bool | None:
-    """None without an SLO, and for a request that was cut off: it is outside every denominator."""
-    if result.slo is None or request.outcome is Outcome.CUT_OFF:
+    """None without an SLO, and for a request that was cut off or not sent: it is outside every denominator."""
+    if result.slo is None or not request.outcome.counted:
         return None
     return request.success and not missed(result.slo, request)
 
@@ -162,8 +164,22 @@ def _summary(result: RoundResult) -> dict[str, Any]:
         "audit": None if summary.audit is None else _rounded_all(asdict(summary.audit)),
         "unmeasured": summary.unmeasured,
         "examples": summary.examples,
+        **({"turns": [_turn_entry(turn) for turn in summary.turns]} if summary.turns else {}),
         "notes": result.notes,
         "partial": result.partial,
+    }
+
+
+def _turn_entry(turn: TurnFigures) -> dict[str, Any]:
+    cached = turn.cached_tokens
+    return {
+        "turn": turn.turn,
+        "requests": turn.requests,
+        "successful_requests": turn.successful,
+        "ttft_ms": spread(turn.ttft_ms),
+        "avg_input_tokens": rounded(turn.avg_input_tokens),
+        "cached_tokens": None if cached is None else _cached_entry(cached),
+        "shortened": turn.shortened,
     }
 
 
@@ -180,9 +196,10 @@ def _goodput(goodput: Goodput) -> dict[str, Any]:
 
 
 def _cached_tokens(summary: RoundSummary) -> dict[str, Any] | None:
-    cached = summary.cached_tokens
-    if cached is None:
-        return None
+    return None if summary.cached_tokens is None else _cached_entry(summary.cached_tokens)
+
+
+def _cached_entry(cached: CachedTokens) -> dict[str, Any]:
     return {
         "prompt_tokens": cached.prompt_tokens,
         "cached_tokens": cached.cached_tokens,

@@ -7,10 +7,10 @@ from fluxperf.model import CONTROL, Outcome, Reading, RoundResult, RoundSummary,
 from fluxperf.report.box import Row, draw_box
 from fluxperf.report.prometheus import prometheus_lines, prometheus_rows
 from fluxperf.report.text import cached_text, cold_text, count, fold, number, printable, round_name, rule, usable
+from fluxperf.report.turns import turn_lines
 from fluxperf.report.verdict import round_verdict
 
 _ALWAYS_SHOWN = ("ttft_ms", "itl_ms", "latency_ms")
-_NOT_FAILURES = (Outcome.OK, Outcome.LENGTH, Outcome.CUT_OFF)
 _EXAMPLE_LIMIT = 200
 _MARK = "* "
 _TOLD_TRAFFIC = 0.001
@@ -36,6 +36,7 @@ def render_round(result: RoundResult, columns: int | None) -> str:
     ]
     rows = [*_rows(summary), *prometheus_rows(summary)]
     lines = [*fold(head, columns), *fold([*draw_box(rows, columns), *_marks(summary)], columns)]
+    lines += ["", *turns] if (turns := turn_lines(result, columns)) else []
     sections = (_throughput, _goodput, _cache, prometheus_lines, _failures, _warnings, round_verdict)
     for section in (section(summary) for section in sections):
         if section:
@@ -73,6 +74,8 @@ def _totals(summary: RoundSummary) -> str:
     ]
     if cut_off := summary.outcomes.get(Outcome.CUT_OFF):
         parts.append(f"Cut Off (not counted): {cut_off}")
+    if not_sent := summary.outcomes.get(Outcome.NOT_SENT):
+        parts.append(f"Not Sent (not counted): {not_sent}")
     return " | ".join(parts)
 
 
@@ -154,7 +157,8 @@ def _cache(summary: RoundSummary) -> list[str]:
 
 
 def _failures(summary: RoundSummary) -> list[str]:
-    failed = {name: amount for name, amount in summary.outcomes.items() if amount and name not in _NOT_FAILURES}
+    outcomes = {Outcome(name): amount for name, amount in summary.outcomes.items()}
+    failed = {name: amount for name, amount in outcomes.items() if amount and name.counted and not name.success}
     section = ["Failed requests:"] if failed else []
     for name in sorted(failed, key=lambda name: -failed[name]):
         example = printable(summary.examples.get(name, ""), _EXAMPLE_LIMIT)

@@ -24,6 +24,12 @@ class LiveCounts:
     output_tokens: int
     ttft_ns_sum: int
     succeeded: int
+    not_sent: int = 0
+
+    @property
+    def over(self) -> int:
+        """Requests that nobody waits for any more."""
+        return self.done + self.not_sent
 
     @property
     def in_flight(self) -> int:
@@ -88,7 +94,7 @@ class PlainLines:
         now = self._clock()
         if now - self._said_ns >= PLAIN_LINE_EVERY_NS:
             self._said_ns = now
-            self._say(f"{self._title}: {counts.done}/{self._total}, {counts.describe(now - self._begun_ns)}")
+            self._say(f"{self._title}: {counts.over}/{self._total}, {counts.describe(now - self._begun_ns)}")
 
     def end(self) -> None:
         """See `Progress`."""
@@ -129,7 +135,7 @@ class Bar:
 
     def show(self, counts: LiveCounts) -> None:
         """See `Progress`."""
-        self._rich.update(self._task, completed=counts.done, counts=counts.describe(self._clock() - self._begun_ns))
+        self._rich.update(self._task, completed=counts.over, counts=counts.describe(self._clock() - self._begun_ns))
         self._rich.refresh()
 
     def end(self) -> None:

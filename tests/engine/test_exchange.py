@@ -250,7 +250,7 @@ def assert_in_order(timeline: Timeline) -> None:
 
 
 def test_every_outcome_of_an_answer_has_a_case() -> None:
-    elsewhere = {Outcome.RESET, Outcome.TIMEOUT, Outcome.CONNECT, Outcome.CUT_OFF}
+    elsewhere = {Outcome.RESET, Outcome.TIMEOUT, Outcome.CONNECT, Outcome.CUT_OFF, Outcome.NOT_SENT}
     assert {case.outcome for case in CASES.values()} | elsewhere == set(Outcome)
 
 

@@ -79,7 +79,7 @@ def test_memory_does_not_grow_with_the_requests(dataset: Dataset) -> None:
     tracemalloc.start()
     try:
         texts = Texts(some.bodies, numbers, numbers)
-        many = Preparation(some.bodies, {PLAIN: Encoded(numbers, texts, numbers, numbers)})
+        many = Preparation(some.bodies, {PLAIN: Encoded(numbers, numbers, texts, numbers, numbers)})
         assert many.count_duplicates(PLAIN, range(count)) == count // 2
         assert sum(many.tickets(PLAIN, range(count))) == many.count_cut(PLAIN, range(count)) == sum(numbers)
         peak_bytes = tracemalloc.get_traced_memory()[1]

@@ -11,6 +11,7 @@ from fluxperf.api import APIS
 from fluxperf.engine.board import Board, Column
 from fluxperf.engine.gauge import Gauge
 from fluxperf.engine.observer import GAPS_AT_ONCE, Observer, Transcript
+from fluxperf.engine.orders import Outlets
 from fluxperf.engine.recorder import Recorder, transcript_line
 from fluxperf.model import Constraint, Outcome, Slo
 from fluxperf.model.timeline import Timeline, from_row
@@ -46,7 +47,7 @@ def board() -> Board:
 @pytest.fixture
 def recorder(board: Board, tmp_path: Path) -> Iterator[Recorder]:
     slo = Slo((Constraint("ttft_ms", below=1),))
-    made = Recorder(board, tmp_path / "rows", slo, tmp_path / "transcripts")
+    made = Recorder(board, Outlets(tmp_path / "rows", tmp_path / "uncounted", tmp_path / "transcripts"), slo)
     yield made
     made.close()
 
@@ -91,7 +92,7 @@ def test_what_was_finished_is_on_disk_before_the_recorder_is_closed(recorder: Re
 
 
 def test_without_transcripts_there_is_no_file_of_them(board: Board, tmp_path: Path) -> None:
-    recorder = Recorder(board, tmp_path / "rows", None)
+    recorder = Recorder(board, Outlets(tmp_path / "rows", tmp_path / "uncounted"), None)
     recorder.finish(succeeded(transcript=Transcript()), b"{}")
     recorder.close()
     assert [path.name for path in tmp_path.iterdir()] == ["rows"]

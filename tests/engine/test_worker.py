@@ -18,7 +18,8 @@ from fluxperf.engine.board import Board, Column
 from fluxperf.engine.bodies import BodyWriter, Prepared, Tickets
 from fluxperf.engine.dial import Route
 from fluxperf.engine.exchange import make_template
-from fluxperf.engine.worker import Client, RoundOrder, Shared, Worker, open_worker
+from fluxperf.engine.orders import Client, Outlets, RoundOrder, Shared
+from fluxperf.engine.worker import Worker, open_worker
 from fluxperf.model import Outcome
 from fluxperf.model.timeline import Timeline, from_row
 from fluxperf.spool import Spooled
@@ -65,7 +66,7 @@ class Round:
         self.shared.board.clear()
 
     def rows(self) -> list[Timeline]:
-        return list(Spooled([self.order.spool], from_row))
+        return list(Spooled([self.order.outlets.rows], from_row))
 
     def outcomes(self) -> list[Outcome]:
         return [row.outcome for row in self.rows()]
@@ -89,8 +90,9 @@ def plan(tmp_path: Path) -> Iterator[PlanRound]:
         ]
         shared = Shared(writer.finish(), Tickets(), Board(2))
         made.append(shared)
-        order = RoundOrder(lanes=lanes, total_requests=total, concurrency=lanes, spool=tmp_path / "rows")
-        planned = Round(shared, tickets, replace(order, **changes))
+        outlets = replace(Outlets(tmp_path / "rows", tmp_path / "uncounted"), **changes)
+        order = RoundOrder(lanes=lanes, total_requests=total, concurrency=lanes, outlets=outlets)
+        planned = Round(shared, tickets, order)
         planned.lay_out()
         return planned
 

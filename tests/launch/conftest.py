@@ -15,8 +15,8 @@ from fluxperf.clock import now_ns
 from fluxperf.engine.board import Board, Column
 from fluxperf.engine.bodies import BodyWriter, Prepared, Tickets
 from fluxperf.engine.exchange import make_template
+from fluxperf.engine.orders import Client, Outlets, RoundOrder, Shared
 from fluxperf.engine.preflight import Wishes, find_route
-from fluxperf.engine.worker import Client, RoundOrder, Shared
 from fluxperf.launch.fork import Watch
 from fluxperf.model import Timeline
 from fluxperf.model.timeline import from_row
@@ -43,11 +43,15 @@ class Ground:
         """Where a worker's rows go."""
         return self.folder / f"{worker}.rows"
 
+    def outlets(self, worker: int) -> Outlets:
+        """Where a worker writes."""
+        return Outlets(self.spool(worker), self.folder / f"{worker}.uncounted")
+
     def orders(self, *lanes: int) -> dict[int, RoundOrder]:
         """The orders of workers with so many lanes each."""
         total = sum(lanes)
         return {
-            worker: RoundOrder(lanes=count, total_requests=total, concurrency=total, spool=self.spool(worker))
+            worker: RoundOrder(lanes=count, total_requests=total, concurrency=total, outlets=self.outlets(worker))
             for worker, count in enumerate(lanes)
         }
 

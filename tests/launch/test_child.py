@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxperf.engine.worker import RoundOrder
+from fluxperf.engine.orders import Outlets, RoundOrder
 from fluxperf.launch.child import order_from, order_to
 from fluxperf.launch.messages import ROUND, Message, Unpacker, pack
 
@@ -15,9 +15,14 @@ def test_an_order_comes_over_the_pipe_as_it_was(transcripts: Path | None, debug_
         lanes=3,
         total_requests=20,
         concurrency=5,
-        spool=Path("spool/worker_0.rows"),
-        transcripts=transcripts,
-        debug_log=debug_log,
+        outlets=Outlets(
+            rows=Path("spool/worker_0.rows"),
+            uncounted=Path("spool/worker_0.uncounted"),
+            transcripts=transcripts,
+            answers=transcripts,
+            debug_log=debug_log,
+        ),
+        replayed=() if transcripts is None else (transcripts, Path("other")),
     )
     (message,) = Unpacker().feed(pack(Message(ROUND, order_to(order))))
     assert order_from(message.value) == order

@@ -15,6 +15,7 @@ import pytest
 from fluxperf.clock import now_ns
 from fluxperf.engine.connection import Address
 from fluxperf.engine.dial import Route
+from fluxperf.engine.orders import Outlets
 from fluxperf.errors import RunFailed, ServerUnreachable
 from fluxperf.launch import fork
 from fluxperf.launch.fork import START_DELAY_NS, Death, forked
@@ -112,7 +113,7 @@ def test_a_killed_worker_is_named_and_the_other_is_stopped_with_what_it_has(grou
 
 def test_a_worker_that_fails_ends_with_status_70_and_its_last_words(ground: Ground) -> None:
     orders = ground.orders(1, 1)
-    orders[1] = replace(orders[1], spool=ground.folder / "no such folder" / "rows")
+    orders[1] = replace(orders[1], outlets=Outlets(ground.folder / "no such folder" / "rows", ground.folder / "none"))
     with forked(2, ground.client, ground.shared) as team:
         gathered = team.run_round(orders, ground.watch())
     (death,) = gathered.deaths

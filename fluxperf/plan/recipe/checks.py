@@ -11,20 +11,23 @@ from fluxperf.errors import UsageError
 from fluxperf.plan.planner import pair_levels
 from fluxperf.plan.readers import READERS, Fault
 from fluxperf.plan.recipe.variables import Lookup
-from fluxperf.plan.settings import SettingFault, Settings
+from fluxperf.plan.settings import DEFAULTS, SettingFault
 from fluxperf.plan.slo import load_slo
+from fluxperf.plan.tokenizer_file import find_name_problem
 
 _FILES = ("dataset", "slo_file", "ca_file", "client_cert", "client_key")
-DEFAULTS = Settings(dataset="")
 
 
 def find_faults(raw: Mapping[str, Any], recipe: Path, lookup: Lookup) -> Iterator[SettingFault]:
-    """What is wrong with raw values that their readers may have taken: files, levels, the key's variable."""
+    """What is wrong with raw values that their readers may have taken: files, levels, a tokenizer, a key's name."""
     for name in _FILES:
         path = raw.get(name)
         if isinstance(path, str) and path.strip() and (problem := _find_file_problem(name, Path(path), recipe)):
             yield SettingFault(name, problem)
     yield from _find_level_faults(raw)
+    tokenizer = raw.get("tokenizer")
+    if isinstance(tokenizer, str) and (problem := find_name_problem(tokenizer, raw.get("tokenizer_revision"))):
+        yield SettingFault("tokenizer", f"cannot be used: {problem}")
     variable = raw.get("api_key_env")
     if isinstance(variable, str) and raw.get("api_key") is None and not (lookup(variable) or "").strip():
         yield SettingFault("api_key_env", f"{variable}: there is no such environment variable, or it is empty")

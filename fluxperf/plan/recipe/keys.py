@@ -9,8 +9,7 @@ SUITE = ("name", "stages", "env")
 # Read apart from the options, since they belong to a stage's server, hooks and variables.
 BLOCKS = ("server", "vllm", "hooks", "mock_server", "env")
 
-ALIASES = {"concurrency_levels": "concurrency"}
-TOKENIZER = ("tokenizer", "tokenizer_name", "tokenizer_revision", "tokenizer_trust_remote_code")
+ALIASES = {"concurrency_levels": "concurrency", "tokenizer_name": "tokenizer"}
 # Different words for the order of later rounds. The last is an older name.
 ORDERS = ("round2_order", "no_shuffle_round2", "shuffle_round2")
 # One directory holds all stages, and one voice speaks of them.
@@ -28,8 +27,8 @@ def setting_name(key: str) -> str:
 
 def option_keys(later: frozenset[str]) -> tuple[str, ...]:
     """The keys that `global` and a stage have in common. `later` are the options that are not yet built."""
-    more = ("shuffle_round2", "output", "max_context_tokens", "continue_on_error", "env")
-    return tuple(dict.fromkeys((*READERS, *ALIASES, *TOKENIZER, *more, *sorted(later - _OF_COMMAND))))
+    more = ("shuffle_round2", "output", "tokenizer_trust_remote_code", "continue_on_error", "env")
+    return tuple(dict.fromkeys((*READERS, *ALIASES, *more, *sorted(later - _OF_COMMAND))))
 
 
 def stage_keys(later: frozenset[str]) -> tuple[str, ...]:

@@ -6,16 +6,17 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fluxperf.plan.readers import FLAGS, TEXTS, integer_reader, read_text
+from fluxperf.plan.readers import FLAGS, TEXTS, read_text
 from fluxperf.plan.recipe.document import Block, Listing, Scalar, Value
 from fluxperf.plan.recipe.faults import Place
-from fluxperf.plan.recipe.keys import ALIASES, BLOCKS, OF_CAMPAIGN, ORDERS, TOKENIZER, option_keys
+from fluxperf.plan.recipe.keys import ALIASES, BLOCKS, OF_CAMPAIGN, ORDERS, option_keys
 from fluxperf.plan.recipe.values import Reader, Unread, read_flag
 
+# Those that only a recipe has.
+_MORE_FLAGS = ("shuffle_round2", "continue_on_error", "tokenizer_trust_remote_code")
 _NUMBERS = ("concurrency", "num_samples")
 # Settings that YAML writes as mappings most naturally, and what is between name and value on the command line.
 _PAIRS = {"header": ": ", "label": "="}
-_read_context = integer_reader(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +70,12 @@ class OptionReader:
     def _raw(self, name: str, value: Value) -> Any:
         """The raw value for the setting's reader. Raises Unread."""
         reader = self.reader
-        if name in TOKENIZER or (name in self.later and name != "max_context_tokens"):
+        if name in self.later:
             if reader.python(value) not in (None, False, []):
                 reader.refuse(value.place, "is not yet built")
             return None
-        if name in FLAGS or name in ("shuffle_round2", "continue_on_error"):
+        if name in FLAGS or name in _MORE_FLAGS:
             return reader.read(value, read_flag)
-        if name == "max_context_tokens":
-            return reader.read(value, _read_context)
         if name == "output":
             return reader.read(value, read_text)
         if name in TEXTS and isinstance(value, Scalar):

@@ -68,6 +68,8 @@ def _show(name: str, value: Any) -> str:
         return f" {str(value).lower()}"
     if name == "header":
         return "".join(f" '{key}: {text}'" for key, text in mask_fields(value).items())
+    if name == "think_time":
+        return " " + "-".join(f"{seconds:g}" for seconds in dict.fromkeys(value))
     if name == "label":
         return "".join(f" {key}={text}" for key, text in value)
     if isinstance(value, tuple):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fluxperf.plan.campaign import StageSpec
-from fluxperf.plan.readers import READERS
+from fluxperf.plan.readers import READERS, Fault
 from fluxperf.plan.recipe.checks import find_faults, find_metric_faults
 from fluxperf.plan.recipe.commands import read_hooks
 from fluxperf.plan.recipe.document import Block, Value
@@ -84,7 +85,11 @@ class _StageReading:
         chosen = choose_block(common.top, block, self.reader)
         if chosen is not None and chosen.kind == "vllm" and "endpoint" not in common.given:
             self._give_endpoint(chosen, items, title)
-        self._remark(items, title)
+        if (trusted := items.get("tokenizer_trust_remote_code")) is not None and trusted.value:
+            what = (
+                "tokenizer_trust_remote_code does nothing: no code from the hub is ever run, tokenizer.json needs none"
+            )
+            common.remarks.add(what, title)
         settings = self._settle(items, title)
         rehearsed = settings is not None and settings.mock_server
         scene = Scene(self.reader, self.env, common.surroundings.environ, rehearsed)
@@ -147,12 +152,6 @@ class _StageReading:
         items["endpoint"] = Item(endpoint, chosen.block.place, "vllm")
         self.common.remarks.add(f"no endpoint is given: that of the vllm block is {endpoint}", title)
 
-    def _remark(self, items: Mapping[str, Item], title: str) -> None:
-        context = items.get("max_context_tokens")
-        if context is not None and context.value is not None:
-            what = "max_context_tokens matters only in multi_turn, and does nothing here"
-            self.common.remarks.add(what, title)
-
     def _settle(self, items: Mapping[str, Item], title: str) -> Settings | None:
         """The settings: what the recipe says, and above it what the command line says."""
         given = self.common.given
@@ -162,6 +161,7 @@ class _StageReading:
         if "no_shuffle_round2" in given:
             raw.pop("round2_order", None)
         raw |= given
+        self._drop_context(raw, title)
         found = check_settings(raw, lambda name: self._call(name, items))
         faults = [] if isinstance(found, Settings) else found
         faults += find_faults(raw, self.common.file, self.reader.lookup)
@@ -169,6 +169,16 @@ class _StageReading:
         for fault in faults:
             self._place(fault, items)
         return found if isinstance(found, Settings) else None
+
+    def _drop_context(self, raw: dict[str, Any], title: str) -> None:
+        """Older recipes have it whatever the mode; what is no number of tokens stays, to be told."""
+        name = "max_context_tokens"
+        if raw.get("mode") == "multi_turn" or raw.get(name) is None or name in self.common.given:
+            return
+        with suppress(Fault):
+            READERS[name](raw[name])
+            del raw[name]
+            self.common.remarks.add(f"{name} matters only in multi_turn, and does nothing here", title)
 
     def _call(self, name: str, items: Mapping[str, Item]) -> str:
         if name in self.common.given:
