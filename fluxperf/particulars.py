@@ -91,7 +91,7 @@ def configuration(stage: StagePlan, level: LevelPlan, plan: RoundPlan, tally: Ta
         "min_output_tokens": settings.min_output_tokens,
         "tokenizer": stage.tokens.name if stage.tokens.exact else None,
         "output_tokens_from": find_source(output_sources(tally)),
-        "input_tokens_from": find_source(input_sources(tally, stage.tokens)),
+        "input_tokens_from": find_source(input_sources(tally, stage)),
     }
 
 
@@ -147,10 +147,11 @@ def output_sources(tally: Tally) -> dict[str, int]:
     return {"usage": tally.succeeded - events - counted, "tokenizer": counted, "output_events": events}
 
 
-def input_sources(tally: Tally, tokens: Tokens) -> dict[str, int]:
-    """The same of their input tokens."""
+def input_sources(tally: Tally, stage: StagePlan) -> dict[str, int]:
+    """The same of their input tokens. Of a history's answers nobody but the server knows exactly."""
     estimated = tally.sums["estimated_inputs"]
-    return {"usage": tally.succeeded - estimated, "tokenizer" if tokens.exact else "estimate": estimated}
+    by_us = "tokenizer" if stage.tokens.exact and stage.settings.mode != "multi_turn" else "estimate"
+    return {"usage": tally.succeeded - estimated, by_us: estimated}
 
 
 def find_source(sources: Mapping[str, int]) -> str | None:

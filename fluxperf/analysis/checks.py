@@ -82,11 +82,14 @@ def tokens_an_event(evidence: Evidence) -> Check | None:
 
 
 def token_counts(evidence: Evidence) -> Check | None:
-    """Whether the server counted the output tokens, or output events had to do."""
-    events_only = evidence.tally.sums["counted_events"]
+    """Whether the server counted the output tokens, or a tokenizer, or output events had to do."""
+    events_only, by_tokenizer = evidence.tally.sums["counted_events"], evidence.tally.sums["counted_answers"]
     succeeded = evidence.tally.succeeded
     if not succeeded:
         return None
+    if by_tokenizer and not events_only:
+        text = f"{by_tokenizer} of {succeeded} answers had no usage: their output tokens were counted by the tokenizer"
+        return Check(name="token_counts", ok=True, text=text)
     if not events_only:
         return Check(name="token_counts", ok=True, text="output tokens are the server's usage counts")
     text = f"{events_only} of {succeeded} answers had no usage: their output tokens are counts of output events"

@@ -9,25 +9,41 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
-# Of the time to answer; the library tries six times.
-ANSWER_TIMEOUT_S = 5
+ANSWER_TIMEOUT_S = 10
+# The hub has spoken: what was fetched before is no answer then.
+_REFUSALS = {"RepositoryNotFoundError", "RevisionNotFoundError", "EntryNotFoundError"}
 
 
-def fetch(name: str, file: str, revision: str | None) -> dict[str, Any]:
+def tell(name: str, file: str, revision: str | None) -> dict[str, Any]:
     """The file's path in the cache, or what went wrong."""
-    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", str(ANSWER_TIMEOUT_S))
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        from huggingface_hub import hf_hub_download
+        return {"path": _fetch(name, file, revision)}
+    except Exception as error:  # the outermost boundary of this program
+        return {"kinds": _kinds(error), "reason": _reason(error)}
 
-        return {"path": hf_hub_download(name, file, revision=revision)}
+
+def _fetch(name: str, file: str, revision: str | None) -> str:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    try:  # Asked once: the download would wait for a dead hub for minutes.
+        get_hf_file_metadata(hf_hub_url(name, file, revision=revision), timeout=ANSWER_TIMEOUT_S)
     except Exception as error:
-        return {"kinds": [kind.__name__ for kind in type(error).__mro__], "reason": _say(error)}
+        if not _REFUSALS.intersection(_kinds(error)):
+            with suppress(Exception):  # or else it is the hub's absence that is told
+                return hf_hub_download(name, file, revision=revision, local_files_only=True)
+        raise
+    return hf_hub_download(name, file, revision=revision)
 
 
-def _say(error: BaseException) -> str:
+def _kinds(error: Exception) -> list[str]:
+    return [kind.__name__ for kind in type(error).__mro__]
+
+
+def _reason(error: BaseException) -> str:
     """What was at the bottom of it: its kind and its first line."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
@@ -36,5 +52,5 @@ def _say(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    told = fetch(sys.argv[1], sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else None)
+    told = tell(sys.argv[1], sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else None)
     sys.stdout.write(f"\n{json.dumps(told)}\n")

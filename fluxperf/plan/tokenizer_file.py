@@ -119,9 +119,9 @@ def _explain(name: str, revision: str | None, kinds: list[str], reason: str) -> 
         what = f"there is no revision {revision or 'main'} at {_hub()}"
     elif "RepositoryNotFoundError" in kinds or "HFValidationError" in kinds:
         what = f"there is no such folder or file here, and no such model at {_hub()} (or a private one: set HF_TOKEN)"
-    elif "LocalEntryNotFoundError" in kinds and "OfflineModeIsEnabled" in reason:
+    elif "OfflineModeIsEnabled" in kinds:
         what = f"it is not in the cache, and HF_HUB_OFFLINE forbids to ask the hub: unset it, or {local}"
-    elif "EntryNotFoundError" in kinds and "LocalEntryNotFoundError" not in kinds:
+    elif "EntryNotFoundError" in kinds:
         what = f"the model at {_hub()} has no {FILE}: {_say_conversion(name)}"
     else:
         return RunFailed(

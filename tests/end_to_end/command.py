@@ -185,7 +185,7 @@ class Fluxperf:
         )
         path.write_text("".join(f"{line}\n" for line in lines))
 
-    def round(self, concurrency: int, number: int) -> Any:
+    def round(self, concurrency: int, number: int | str) -> Any:
         """The file of a round."""
         return json.loads((self.out / f"concurrency_{concurrency}_round_{number}.json").read_text("utf-8"))
 

@@ -66,11 +66,14 @@ CASES = {
     "an engine that is not known": Case(f"{GOOD} --engine ollama", "--engine is one of auto, vllm"),
     "a recipe that is not there": Case("--recipe recipe.yaml", "recipe.yaml: the recipe cannot be read: No such file"),
     "going on after an error without a recipe": Case(f"{GOOD} --continue-on-error", "needs --recipe"),
+    "think time without sessions": Case(f"{GOOD} --think-time 1", "needs --mode multi_turn"),
+    "think time that is none": Case(f"{GOOD} --mode multi_turn --think-time 5-2", "--think-time"),
+    "a limit without sessions": Case(f"{GOOD} --max-context-tokens 10", "needs --mode multi_turn"),
+    "a tokenizer that is not there": Case(f"{GOOD} --tokenizer ./no/tokenizer.json", "./no/tokenizer.json"),
     "a debug directory that is a file": Case(f"{GOOD} --debug --debug-log-dir prompts.jsonl", "--debug-log-dir"),
 }
 NOT_YET = {
     "completions": "--dataset prompts.jsonl --endpoint http://localhost/v1/completions",
-    "sessions": f"{GOOD} --mode multi_turn",
     "gates": "--dataset prompts.jsonl --fail-on x",
     "compare": "compare a b",
 }
@@ -149,7 +152,7 @@ def test_help_and_version_need_nothing(fluxperf: Fluxperf) -> None:
     assert (ended.code, ended.err) == (0, "")
     for option in ("--concurrency", "--dataset", "--endpoint", "--slo-file", "--mock-server"):
         assert option in ended.out
-    for later in ("--fail-on", "--repeat", "multi_turn"):
+    for later in ("--fail-on", "--repeat", "--sweep"):
         assert later not in ended.out
     assert fluxperf("--version").out.startswith("fluxperf ")
 

@@ -19,7 +19,7 @@ global:
   dataset: "prompts.jsonl"
   endpoint: "http://127.0.0.1:{port}/v1/chat/completions"
   model: "tiny-chat"
-  mode: "dual_round"
+  mode: "{mode}"
   timeout: 60
   max_input_length: null
   max_output_tokens: 32
@@ -109,7 +109,7 @@ def free_port() -> int:
 
 
 def write(fluxperf: Fluxperf, text: str, **words: object) -> None:
-    (fluxperf.place / "older.yaml").write_text(text.format(**{"port": free_port(), **words}))
+    (fluxperf.place / "older.yaml").write_text(text.format(**{"port": free_port(), "mode": "dual_round", **words}))
     fluxperf.write_prompts(40, words=20)
 
 
@@ -148,6 +148,17 @@ def test_what_only_sessions_need_is_taken_and_said(fluxperf: Fluxperf) -> None:
     ended = fluxperf("--recipe older.yaml --dry-run")
     assert ended.code == 0, ended.err
     assert "max_context_tokens" in ended.out + ended.err
+
+
+def test_sessions_with_suites_against_the_mock(fluxperf: Fluxperf) -> None:
+    write(fluxperf, SUITES, context=200, shuffle="true", mode="multi_turn")
+    sessions = ({"session_id": f"s{number}", "user_messages": [f"{number}: what?", "why?"]} for number in range(40))
+    (fluxperf.place / "prompts.jsonl").write_text("".join(f"{json.dumps(session)}\n" for session in sessions))
+    ended = fluxperf("--recipe older.yaml")
+    assert ended.code == 0, ended.err
+    run = read(fluxperf.place / "measured" / "run.json")
+    assert [one["total_requests"] for one in run["rounds"]] == [4, 4, 8, 8, 16, 16]
+    assert [len(one["turns"]) for one in run["rounds"]] == [2] * 6
 
 
 @pytest.mark.parametrize("tail", ["", " &"], ids=["waits", "in the background"])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from fluxperf.engine.recorder import Recorder, transcript_line
 from fluxperf.model import Constraint, Outcome, Slo
 from fluxperf.model.timeline import Timeline, from_row
 from fluxperf.spool import Spooled
-from tests.engine.scripted import DONE, ROLE, USAGE, say, stop
+from tests.engine.scripted import DONE, ROLE, USAGE, delta, say, stop
 
 WORKER = 1
 COUNTED = (Column.DONE, Column.SUCCEEDED, Column.FAILED, Column.OUTPUT_TOKENS, Column.TTFT_NS_SUM)
@@ -126,3 +126,68 @@ def test_any_text_can_be_kept_and_stays_on_its_line(recorder: Recorder, tmp_path
     assert json.loads(line)["body"] == json.loads(body)
     assert "\n" not in line
     line.encode()
+
+
+class Words:
+    """A tokenizer whose tokens are words."""
+
+    name, exact = "words", True
+
+    def count(self, text: str) -> int:
+        return len(text.split())
+
+    def count_all(self, texts: Sequence[str]) -> list[int]:
+        return [self.count(text) for text in texts]
+
+    def cut(self, text: str, limit: int) -> str:
+        return " ".join(text.split()[:limit])
+
+
+@pytest.fixture
+def counting(board: Board, tmp_path: Path) -> Recorder:
+    """A recorder with a tokenizer. Closing it is the test's own business."""
+    slo = Slo((Constraint("output_token_throughput", min=30_000),))
+    return Recorder(board, Outlets(tmp_path / "rows", tmp_path / "uncounted"), slo, Words())
+
+
+def test_tokens_are_counted_once_the_round_is_over(counting: Recorder, board: Board, tmp_path: Path) -> None:
+    silent = answered(say("One two"), say(" three four five"), stop(), transcript=Transcript())
+    counting.finish(silent, b"{}")
+    assert (counting.tally.outcomes, list(Spooled([tmp_path / "rows"], from_row))) == ({}, [])
+    assert board.total(Column.DONE) == 1
+    counting.close()
+    (row,) = Spooled([tmp_path / "rows"], from_row)
+    assert (row.output_events, row.counted_tokens, row.output_tokens) == (2, 5, 5)
+    tally = counting.tally
+    assert tally.histograms["itl_ms"].max == 1000 // 4
+    assert tally.histograms["chunk_gap_ms"].sum == 1000
+    assert (tally.sums["output_tokens"], tally.sums["counted_answers"], tally.sums["counted_events"]) == (5, 1, 0)
+    assert tally.sums["good_requests"] == 1  # which two tokens would not have made
+    assert not (tmp_path / "uncounted").exists()
+
+
+@pytest.mark.parametrize(
+    "observer",
+    [
+        succeeded(transcript=Transcript()),
+        answered(b"no", status=500, transcript=Transcript()),
+        answered(delta(reasoning="hm hm hm"), say("One two"), stop(), transcript=Transcript()),
+    ],
+    ids=["usage", "failure", "reasoning"],
+)
+def test_what_the_server_counted_or_nobody_can_does_not_wait(
+    counting: Recorder, tmp_path: Path, observer: Observer
+) -> None:
+    counting.finish(observer, b"{}")
+    (row,) = Spooled([tmp_path / "rows"], from_row)
+    assert row.counted_tokens is None
+    counting.close()
+
+
+def test_the_gaps_of_a_long_answer_outlast_the_wait(counting: Recorder) -> None:
+    events = GAPS_AT_ONCE * 2 + 10
+    counting.finish(answered(*[say("x ")] * events, stop(), transcript=Transcript()), b"{}")
+    counting.close()
+    gaps = counting.tally.histograms["chunk_gap_ms"]
+    assert (gaps.count, gaps.sum) == (events - 1, (events - 1) * 1000)
+    assert counting.tally.sums["output_tokens"] == events

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fluxperf.plan.entry import Entry, Message, cut, estimate_tokens, fingerprint
+from fluxperf.plan.tokens import ESTIMATE
 
 
 def message(content: str, role: str = "user") -> Message:
@@ -47,6 +50,40 @@ def test_cut_gives_an_entry_that_is_short_enough_as_it_is() -> None:
     short = entry((message("a call", "assistant"), {"role": "assistant", "content": None}, message("abc")))
     assert cut(short, 3) == (short, False)
     assert cut(short, 3)[0] is short
+
+
+class Words:
+    """Tokens that are words."""
+
+    name = "words"
+    exact = True
+
+    def count(self, text: str) -> int:
+        return len(text.split())
+
+    def count_all(self, texts: Sequence[str]) -> list[int]:
+        return [self.count(text) for text in texts]
+
+    def cut(self, text: str, limit: int) -> str:
+        return " ".join(text.split(" ")[:limit]) if "+" not in text else ""
+
+
+def test_cut_goes_by_tokens_where_they_can_be_counted() -> None:
+    long = entry((message("a b c d", "system"), message("a b c d")), (message("a b"),))
+    shorter, was_cut = cut(long, 2, Words())
+    assert was_cut
+    assert shorter.turns == ((message("a b c d", "system"), message("a b")), (message("a b"),))
+    assert cut(shorter, 2, Words()) == (shorter, False)
+
+
+def test_cut_goes_by_characters_where_tokens_are_an_estimate() -> None:
+    shorter, _ = cut(entry((message("abcdefghijkl"),)), 2, ESTIMATE)
+    assert shorter.turns == ((message("ab"),),)
+
+
+def test_cut_leaves_something_to_send() -> None:
+    shorter, was_cut = cut(entry((message("+ of many tokens"),)), 1, Words())
+    assert (shorter.turns, was_cut) == (((message("+"),),), True)
 
 
 @given(st.lists(st.text(), min_size=1), st.integers(1, 20))

@@ -59,6 +59,7 @@ def test_every_setting_has_a_reader() -> None:
         ("concurrency", ["1", 100_000], (1, 100_000)),
         ("same_samples", True, True),
         ("mode", "dual_round", "dual_round"),
+        ("mode", "multi_turn", "multi_turn"),
         ("rounds", "1", 1),
         ("round2_order", "reversed", "reversed"),
         ("control_round", True, True),
@@ -73,6 +74,7 @@ def test_every_setting_has_a_reader() -> None:
         ("extra_body", {"top_k": 20}, {"top_k": 20}),
         ("header", ["X-A: b: c", "x-e:"], (("X-A", "b: c"), ("x-e", ""))),
         ("max_input_length", "100", 100),
+        ("tokenizer", "org/name", "org/name"),
         ("timeout", "0.5", 0.5),
         ("workers", "4", 4),
         ("http", "1.1", "1.1"),
@@ -127,6 +129,9 @@ def test_value_is_read(name: str, raw: Any, value: Any) -> None:
         ("concurrency", "9" * 30, f"takes a whole number, not '{'9' * 30}'"),
         ("same_samples", "yes", "is either given or not; it takes no value such as 'yes'"),
         ("mode", "triple_round", "is one of dual_round, multi_turn, not 'triple_round'"),
+        ("max_context_tokens", "0", "must be at least 1, not 0"),
+        ("own_history", "yes", "is either given or not; it takes no value such as 'yes'"),
+        ("tokenizer", " ", "must be a text that is not empty, not ' '"),
         ("round2_order", "random", "is one of shuffled, same, reversed, not 'random'"),
         ("control_round", "yes", "is either given or not; it takes no value such as 'yes'"),
         ("salt", "abc", "is either given or not; it takes no value such as 'abc'"),
@@ -270,13 +275,67 @@ def test_all_that_does_not_go_together_is_told_at_once() -> None:
     ("values", "promise"),
     [
         ({"endpoint": "http://host/v1/completions"}, "the completions API is not yet built"),
-        ({"mode": "multi_turn"}, "--mode multi_turn is not yet built"),
     ],
 )
 def test_what_is_promised_and_not_built_says_not_yet(values: dict[str, str], promise: str) -> None:
     with pytest.raises(NotYetError, match=promise) as caught:
         read(**values)
     assert caught.value.exit_code == 2
+
+
+# Sessions.
+
+
+@pytest.mark.parametrize(
+    ("raw", "seconds"),
+    [("2", (2, 2)), (0, (0, 0)), ("0.5-2", (0.5, 2)), (" 1 - 1 ", (1, 1)), (1.5, (1.5, 1.5)), ("1e-3", (0.001, 0.001))],
+)
+def test_think_time_is_a_number_or_a_range(raw: object, seconds: tuple[float, float]) -> None:
+    assert read(mode="multi_turn", think_time=raw).think_time == seconds
+
+
+@pytest.mark.parametrize(
+    ("raw", "complaint"),
+    [
+        ("soon", "takes a number, not 'soon'"),
+        ("-1", "must be at least 0, at most 86400, not -1"),
+        ("1-2-3", "takes a number, not '1-2-3'"),
+        ("1..2-3", "takes a number, not '1..2'"),
+        ("1-inf", "takes a number, not '1-inf'"),
+        ("1-86401", "must be at least 0, at most 86400, not 86401"),
+        ([1, 2], "takes a number, not [1, 2]"),
+        (True, "takes a number, not True"),
+    ],
+)
+def test_think_time_that_is_none_is_refused(raw: object, complaint: str) -> None:
+    assert faults(mode="multi_turn", think_time=raw) == [
+        f"--think-time {complaint}; it is seconds, or a range of them such as 0.5-2"
+    ]
+
+
+def test_a_range_begins_with_the_shorter_time() -> None:
+    assert faults(mode="multi_turn", think_time="2-0.5") == [
+        "--think-time takes the shorter time first: 0.5-2, not 2-0.5"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "value"),
+    [("max_context_tokens", "4096", 4096), ("own_history", True, True), ("think_time", "1", (1, 1))],
+)
+def test_what_is_about_sessions_needs_them(name: str, raw: object, value: object) -> None:
+    option = f"--{name.replace('_', '-')}"
+    assert faults(**{name: raw}) == [f"{option} needs --mode multi_turn: it is about sessions of several turns"]
+    assert getattr(read(**{name: raw, "mode": "multi_turn"}), name) == value
+    assert [fault.split()[0] for fault in faults(**{name: raw, "mode": "sessions"})] == ["--mode"]
+
+
+def test_a_revision_needs_the_model_that_it_is_one_of() -> None:
+    assert faults(tokenizer_revision="main") == [
+        "--tokenizer-revision needs --tokenizer: the model of the hub that the revision is one of"
+    ]
+    settings = read(tokenizer="org/name", tokenizer_revision="v1")
+    assert (settings.tokenizer, settings.tokenizer_revision) == ("org/name", "v1")
 
 
 INJECTION = "holds characters that a header cannot carry (is there a line end in it?)"

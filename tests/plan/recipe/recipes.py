@@ -17,7 +17,7 @@ from fluxperf_mock.settings import MockSettings, find_problem
 
 URL = "http://127.0.0.1:8001/v1/chat/completions"
 MOCK_NAMES = frozenset(field.name for field in fields(MockSettings))
-LATER = frozenset({"recipe", "dry_run", "resume", "max_context_tokens", "tokenizer", "warmup", "own_history"})
+LATER = frozenset({"recipe", "dry_run", "resume", "warmup", "sweep"})
 
 
 class Recipes:

@@ -136,9 +136,9 @@ def test_an_older_recipe_with_a_server_loads(recipes: Recipes) -> None:
 
 
 def test_what_is_not_built_is_one_fault_among_others(recipes: Recipes) -> None:
-    assert recipes.faults(OLDER_SUITES.replace("dual_round", "multi_turn").replace("timeout: 120", "timeout: x")) == [
-        "recipe.yaml:5: global.mode: multi_turn is not yet built: dual_round sends the first question of each session",
+    assert recipes.faults(OLDER_SUITES.replace("debug: false", "warmup: 5").replace("timeout: 120", "timeout: x")) == [
         "recipe.yaml:6: global.timeout: takes a number, not 'x'",
+        "recipe.yaml:15: global.warmup: is not yet built",
     ]
 
 
@@ -376,6 +376,11 @@ def test_the_mock_can_be_asked_for_beside_a_recipe(recipes: Recipes) -> None:
         "--mock-server overrides mock_server.enabled false",
         "--mock-port 6 overrides mock_server.port 5",
     )
+
+
+def test_a_range_is_told_as_one(recipes: Recipes) -> None:
+    text = recipes.with_global("mode: multi_turn", "think_time: 1")
+    assert recipes.load(text, {"think_time": "0.5-2"}).overrides == ("--think-time 0.5-2 overrides think_time 1",)
 
 
 def test_faults_between_recipe_and_command_line_name_both(recipes: Recipes) -> None:

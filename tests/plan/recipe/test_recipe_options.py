@@ -56,6 +56,8 @@ def test_what_is_not_given_has_its_default(recipes: Recipes) -> None:
         ("prometheus_metrics: []", ()),
         ("no_shuffle_round2: true", "same"),
         ("max_input_length: null", None),
+        ("mode: multi_turn", "multi_turn"),
+        ("tokenizer: org/name", "org/name"),
     ],
 )
 def test_option_is_read(recipes: Recipes, line: str, value: Any) -> None:
@@ -98,9 +100,24 @@ def test_option_is_read(recipes: Recipes, line: str, value: Any) -> None:
         ("dry_run: true", "dry_run: unknown key"),
         ("recipe: x", "recipe: unknown key"),
         ("warmup: 5", "warmup: is not yet built"),
-        ("tokenizer_name: x", "tokenizer_name: is not yet built"),
-        ("tokenizer_trust_remote_code: true", "tokenizer_trust_remote_code: is not yet built"),
-        ("mode: multi_turn", "mode: multi_turn is not yet built: dual_round sends the first question of each session"),
+        ("sweep: 5", "sweep: is not yet built"),
+        ("tokenizer_name: [x]", "tokenizer_name: must be a text that is not empty, not ['x']"),
+        ("tokenizer_trust_remote_code: x", "tokenizer_trust_remote_code: must be true or false, not 'x'"),
+        (
+            "tokenizer_revision: v1",
+            "tokenizer_revision: needs tokenizer: the model of the hub that the revision is one of",
+        ),
+        (
+            "tokenizer: d.json",
+            "tokenizer: cannot be used: no such file or folder: d.json; give a folder with a tokenizer.json, "
+            "that file, or a model of the hub as org/name",
+        ),
+        (
+            "tokenizer_name: bin",
+            "tokenizer_name: cannot be used: there is no tokenizer.json in bin; give a folder that holds one",
+        ),
+        ("own_history: true", "own_history: needs mode multi_turn: it is about sessions of several turns"),
+        ("think_time: 1-2", "think_time: needs mode multi_turn: it is about sessions of several turns"),
         (
             "extra_body: {stream: false}",
             'extra_body: cannot turn off "stream": requests that do not stream are not yet built',
@@ -126,7 +143,7 @@ def test_fault_is_told_with_its_place(recipes: Recipes, line: str, fault: str) -
 
 
 @pytest.mark.parametrize("value", ["null", "false", "[]"])
-@pytest.mark.parametrize("key", ["tokenizer", "tokenizer_revision", "warmup", "own_history"])
+@pytest.mark.parametrize("key", ["sweep", "warmup"])
 def test_what_is_not_built_may_be_absent(recipes: Recipes, key: str, value: str) -> None:
     assert recipes.stage(recipes.with_global(f"{key}: {value}")).settings.rounds == 2
 
@@ -194,6 +211,46 @@ def test_a_name_and_its_alias_are_one_too_many(recipes: Recipes) -> None:
     assert recipes.faults(recipes.with_global("concurrency: 1", "concurrency_levels: 1")) == [
         "recipe.yaml:5: global.concurrency_levels: the same as concurrency in line 4: leave one out"
     ]
+
+
+@pytest.mark.parametrize(("line", "name"), [("tokenizer_name: org/name", "org/name"), ("tokenizer_name: null", None)])
+def test_older_names_of_the_tokenizer_are_read(recipes: Recipes, line: str, name: str | None) -> None:
+    lines = (line, "tokenizer_revision: null", "tokenizer_trust_remote_code: false")
+    campaign = recipes.load(recipes.with_global(*lines))
+    assert campaign.stages[0].settings.tokenizer == name
+    assert campaign.remarks == ()
+
+
+def test_a_revision_is_a_text_however_it_looks(recipes: Recipes) -> None:
+    settings = recipes.stage(recipes.with_global("tokenizer: a/b", "tokenizer_revision: 1e5")).settings
+    assert settings.tokenizer_revision == "1e5"
+
+
+def test_no_code_of_the_hub_is_run_whatever_a_recipe_says(recipes: Recipes) -> None:
+    campaign = recipes.load(recipes.with_global("tokenizer_name: a/b", "tokenizer_trust_remote_code: true"))
+    assert campaign.remarks == (
+        "tokenizer_trust_remote_code does nothing: no code from the hub is ever run, tokenizer.json needs none",
+    )
+
+
+def test_a_context_counts_where_there_are_sessions(recipes: Recipes) -> None:
+    text = recipes.with_global("max_context_tokens: 4096")
+    assert recipes.stage(text).settings.max_context_tokens is None
+    campaign = recipes.load(text, {"mode": "multi_turn"})
+    assert campaign.stages[0].settings.max_context_tokens == 4096
+    assert campaign.remarks == ()
+
+
+def test_a_context_on_the_command_line_needs_sessions(recipes: Recipes) -> None:
+    assert recipes.faults(recipes.with_global("max_context_tokens: 4096"), {"max_context_tokens": "5"}) == [
+        "--max-context-tokens needs mode multi_turn: it is about sessions of several turns"
+    ]
+
+
+def test_what_is_about_sessions_may_stand_in_a_stage_that_has_them(recipes: Recipes) -> None:
+    lines = ("mode: multi_turn", "own_history: true", "think_time: 1-2", "max_context_tokens: 99")
+    settings = recipes.stage(recipes.with_global(stage="name: A\n    " + "\n    ".join(lines))).settings
+    assert (settings.own_history, settings.think_time, settings.max_context_tokens) == (True, (1, 2), 99)
 
 
 def test_levels_and_samples_pair_up(recipes: Recipes) -> None:
