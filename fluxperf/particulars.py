@@ -90,6 +90,7 @@ def configuration(stage: StagePlan, level: LevelPlan, plan: RoundPlan, tally: Ta
         "timeout_s": settings.timeout,
         "min_output_tokens": settings.min_output_tokens,
         "tokenizer": stage.tokens.name if stage.tokens.exact else None,
+        "tokenizer_sha256": stage.tokens.sha256,
         "output_tokens_from": find_source(output_sources(tally)),
         "input_tokens_from": find_source(input_sources(tally, stage)),
     }

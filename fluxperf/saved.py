@@ -110,6 +110,7 @@ def _describe_stage(stage: StageSurvey, secrets: Sequence[str]) -> dict[str, Any
         shown[name] = None if shown[name] is None else mask_url(shown[name])
     shown |= {
         "dataset (SHA-256)": stage.dataset.sha256,
+        "tokenizer (SHA-256)": stage.tokens.sha256,
         "slo": None if stage.slo is None else msgspec.to_builtins(stage.slo),
         "env": mask_env(spec.env, secrets),
         "mock_server": spec.mock,

@@ -90,6 +90,8 @@ class Surveyor:
     def _load_tokens(self, settings: Settings) -> Tokens:
         name = (settings.tokenizer, settings.tokenizer_revision)
         if name not in self._tokens:
+            if settings.tokenizer is not None and not Path(settings.tokenizer).exists():
+                self.voice.say(f"looking for the tokenizer {settings.tokenizer} in the cache, and at the hub")
             self._tokens[name] = load_tokens(*name)
         return self._tokens[name]
 

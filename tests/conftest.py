@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+import fluxperf.analysis.numeric  # noqa: F401 (tests fork, so it is to load numpy, without threads, before they do)
 from fluxperf.clock import kernel_stamps_work, stamped_socket
 from fluxperf.model import Outcome, Timeline
 

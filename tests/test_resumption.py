@@ -10,6 +10,7 @@ from fluxperf.model import CONTROL, RoundName, RoundResult, RunResult, StageStat
 from fluxperf.plan.campaign import Hook, Hooks, Restart, ServerSpec, StageSpec
 from fluxperf.plan.planner import PlanRequest, plan_levels
 from fluxperf.plan.settings import Settings
+from fluxperf.plan.tokens import ESTIMATE
 from fluxperf.plan.workload import Dataset
 from fluxperf.resumption import Resumption
 from fluxperf.saved import SavedRun, SavedStage
@@ -23,7 +24,7 @@ ASKED = {"stages": {"A": {"seed": 1}}}
 def surveyed(spec: StageSpec = SPEC, *, control: bool = False) -> StageSurvey:
     """Two levels, 2 and 4, of two rounds each."""
     levels = plan_levels(PlanRequest(dataset_size=8, concurrency=(2, 4), num_samples=(4,), control_round=control))
-    return StageSurvey(spec, cast(Dataset, None), None, levels, 1, 4, kernel_stamps=False)
+    return StageSurvey(spec, cast(Dataset, None), None, levels, 1, 4, kernel_stamps=False, tokens=ESTIMATE)
 
 
 def finished(concurrency: int, name: RoundName, **facts: Any) -> RoundResult:

@@ -27,13 +27,19 @@ _MARGIN_CHARACTERS = 1024
 
 
 class Tokens(Protocol):
-    """Counts tokens. `name` is "estimate", or what was given as --tokenizer; `exact`: it is no estimate."""
+    """Counts tokens. `name` is "estimate", or what was given as --tokenizer; `exact`: it is no estimate.
+
+    `sha256` is the hex digest of its file; None: there is none.
+    """
 
     @property
     def name(self) -> str: ...  # noqa: D102
 
     @property
     def exact(self) -> bool: ...  # noqa: D102
+
+    @property
+    def sha256(self) -> str | None: ...  # noqa: D102
 
     def count(self, text: str) -> int:
         """The tokens in the text."""
@@ -53,6 +59,7 @@ class _Estimate:
 
     name = "estimate"
     exact = False
+    sha256 = None
 
     def count(self, text: str) -> int:
         return estimate_tokens(text)

@@ -43,15 +43,15 @@ class Dataset:
         self.mode: Mode = mode
         self._file = file
         digest = sha256()
-        bounds = mapped(self._check(_pieces(path, file, digest)))
+        bounds = mapped(self._check(pieces(path, file, digest)))
         self._starts, self._ends = bounds[::2], bounds[1::2]
         if not len(self):
             raise DatasetError(f"{path}: no entries: give a file with one prompt or session a line")
         self.sha256 = digest.hexdigest()
 
-    def _check(self, pieces: Iterator[_Piece]) -> Iterator[int]:
+    def _check(self, found: Iterator[Piece]) -> Iterator[int]:
         """The start and the end of each."""
-        for index, piece in enumerate(pieces):
+        for index, piece in enumerate(found):
             try:
                 read_entry(piece.data, index, self.mode)
             except DatasetError as error:
@@ -99,7 +99,7 @@ def open_dataset(path: str | os.PathLike[str], mode: Mode) -> Dataset:
     path = Path(path)
     with ExitStack() as stack:
         try:
-            dataset = Dataset(path, mode, _open(path, stack))
+            dataset = Dataset(path, mode, open_seekable(path, stack))
         except OSError as error:
             raise DatasetError(
                 f"{path}: the dataset cannot be read: {error.strerror or error}; give a file that can be"
@@ -108,7 +108,7 @@ def open_dataset(path: str | os.PathLike[str], mode: Mode) -> Dataset:
         return dataset
 
 
-def _open(path: Path, stack: ExitStack) -> IO[bytes]:
+def open_seekable(path: Path, stack: ExitStack) -> IO[bytes]:
     """The file; of a pipe a copy without a name, since it is to be read more than once."""
     file = stack.enter_context(path.open("rb"))
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -124,7 +124,7 @@ class _Digest(Protocol):
     def update(self, data: bytes, /) -> None: ...
 
 
-class _Piece(NamedTuple):
+class Piece(NamedTuple):
     """One entry's JSON text, its offset in the file and line there (from 1), and its name if a line is not enough."""
 
     start: int
@@ -133,7 +133,7 @@ class _Piece(NamedTuple):
     label: str = ""
 
 
-def _pieces(path: Path, file: IO[bytes], digest: _Digest) -> Iterator[_Piece]:
+def pieces(path: Path, file: IO[bytes], digest: _Digest) -> Iterator[Piece]:
     """All entries' texts, in order; every byte of the file goes through `digest`."""
     start = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
     file.seek(start)
@@ -155,15 +155,15 @@ def _is_document(file: IO[bytes]) -> bool:
     return isinstance(line, Line) and line.wraps_entries
 
 
-def _line_pieces(file: IO[bytes], start: int, digest: _Digest) -> Iterator[_Piece]:
+def _line_pieces(file: IO[bytes], start: int, digest: _Digest) -> Iterator[Piece]:
     for number, line in enumerate(file, 1):
         digest.update(line)
         if not line.isspace():
-            yield _Piece(start, number, line)
+            yield Piece(start, number, line)
         start += len(line)
 
 
-def _document_pieces(path: Path, file: IO[bytes], start: int, digest: _Digest) -> Iterator[_Piece]:
+def _document_pieces(path: Path, file: IO[bytes], start: int, digest: _Digest) -> Iterator[Piece]:
     """The elements of the array that the document is or wraps; any other object is a dataset of one."""
     text = file.read()
     digest.update(text)
@@ -179,7 +179,7 @@ def _document_pieces(path: Path, file: IO[bytes], start: int, digest: _Digest) -
         place = _skip_gap(text, place)
         line += text.count(b"\n", counted, place)
         counted = place
-        yield _Piece(start + place, line, data, f"entry {number} of {len(elements)}: ")
+        yield Piece(start + place, line, data, f"entry {number} of {len(elements)}: ")
         place += len(data)
 
 

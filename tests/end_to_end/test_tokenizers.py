@@ -22,7 +22,10 @@ def silent(exchange: Exchange) -> None:
     exchange.answer(200, events, "text/event-stream")
 
 
-def test_what_the_server_does_not_count_the_tokenizer_does(fluxperf: Fluxperf, serve: Serve) -> None:
+def test_what_the_server_does_not_count_the_tokenizer_does(
+    fluxperf: Fluxperf, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")  # threads of it would be left to tests that fork
     tokenizer = byte_level()
     tokenizer.save(str(fluxperf.place / "tokenizer.json"))
     fluxperf.write_prompts(12, words=10)

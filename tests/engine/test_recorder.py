@@ -131,7 +131,7 @@ def test_any_text_can_be_kept_and_stays_on_its_line(recorder: Recorder, tmp_path
 class Words:
     """A tokenizer whose tokens are words."""
 
-    name, exact = "words", True
+    name, exact, sha256 = "words", True, None
 
     def count(self, text: str) -> int:
         return len(text.split())
