@@ -304,3 +304,30 @@ def test_chance_seldom_draws_a_line(count: int) -> None:
         tossed = [Visit(distance, draw.random() < 0.3) for distance in range(1, count + 1)]
         lines += find_limit(tossed) is not None
     assert lines <= 10
+
+
+# Sessions.
+
+
+def test_a_session_is_one_visit_of_the_size_to_which_it_grew() -> None:
+    """Its turns repeat one another, so their tokens do not add up."""
+
+    def sent(index: int, turn: int, at_ms: int, tokens: int, cached: int) -> Timeline:
+        return Timeline(
+            index=index,
+            turn=turn,
+            outcome=Outcome.OK,
+            sent_ns=at_ms * MS,
+            prompt_tokens=tokens,
+            completion_tokens=10,
+            cached_tokens=cached,
+        )
+
+    before = [sent(0, 0, 0, 100, 0), sent(0, 1, 1, 300, 110), sent(1, 0, 2, 50, 0), sent(2, 0, 3, 70, 0)]
+    later = [sent(0, 0, 10, 100, 99), sent(0, 1, 13, 300, 110), sent(1, 0, 11, 50, 0), sent(2, 0, 12, 70, 0)]
+    visits = find_visits(before, later)
+    assert sorted((visit.distance_tokens, visit.found) for visit in visits) == [
+        (140, True),  # the two that came after it
+        (310 + 60, False),
+        (310 + 80, False),
+    ]

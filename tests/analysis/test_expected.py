@@ -139,3 +139,39 @@ def test_prompts_of_one_length_share_what_half_of_them_found() -> None:
     assert expected_at_first(alike, shared(*[(400, 0)] * 4))[1] == pytest.approx(3 * 400 / 2000)
     warm = [Timeline(index=index, prompt_tokens=500, cached_tokens=496) for index in range(4)]
     assert expected_at_first(warm, shared(*[(400, 0)] * 4))[1] == 0
+
+
+def turns(*tokens: tuple[int, int], index: int = 0, dropped: Sequence[int] = ()) -> list[Timeline]:
+    """A session: of each turn the prompt's tokens and the answer's."""
+    return [
+        Timeline(
+            index=index,
+            turn=turn,
+            prompt_tokens=prompt,
+            completion_tokens=answer,
+            dropped_turns=dropped[turn] if dropped else 0,
+        )
+        for turn, (prompt, answer) in enumerate(tokens)
+    ]
+
+
+def test_a_later_turn_has_the_one_before_it_in_common() -> None:
+    found = expected_at_first(turns((100, 20), (150, 30), (200, 9)), shared((400, 0)))
+    assert found[1] == (0 + 120 + 180) / 450
+    assert found[16] == (0 + 112 + 176) / 450
+
+
+def test_the_first_turns_share_what_their_texts_do() -> None:
+    sessions = [*turns((100, 20), (150, 30)), *turns((200, 20), index=1)]
+    found = expected_at_first(sessions, shared((400, 0), (800, 400)))
+    assert found[1] == pytest.approx((120 + 100) / 450, abs=0.002)
+
+
+def test_a_turn_whose_history_is_another_one_has_nothing_for_certain() -> None:
+    found = expected_at_first(turns((100, 20), (150, 30), (120, 9), dropped=(0, 0, 1)), shared((400, 0)))
+    assert found[1] == 120 / 370
+
+
+def test_a_turn_after_one_that_failed_has_nothing_for_certain() -> None:
+    first, _, third = turns((100, 20), (150, 30), (200, 9))
+    assert expected_at_first([first, third], shared((400, 0)))[1] == 0
