@@ -75,7 +75,9 @@ def configuration(stage: StagePlan, level: LevelPlan, plan: RoundPlan, tally: Ta
         "num_samples": len(level.sample),
         **_session_particulars(stage, level, plan),
         "round": plan.round,
-        "order": "as drawn" if plan.round == 1 else settings.round2_order,
+        "order": {"shuffled": "as drawn", "file": "as in the file"}[settings.round1_order]
+        if plan.round == 1
+        else settings.round2_order,
         "edition": plan.edition,
         "workers": stage.count_workers(level, plan),
         "http_version": site.found.http_version,

@@ -182,6 +182,7 @@ def request_of(settings: Settings, dataset_size: int) -> PlanRequest:
         num_samples=settings.num_samples,
         same_samples=settings.same_samples,
         rounds=settings.rounds,
+        first_order=settings.round1_order,
         later_order=settings.round2_order,
         control_round=settings.control_round,
         salted=settings.salt,

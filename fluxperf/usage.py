@@ -41,6 +41,8 @@ What to send, and where:
   --think-time S             Of a session: the pause before each further turn, or a range such as 0.5-2
                              [default: 0]
   --rounds N                 Rounds of the same prompts [default: 2]
+  --round1-order ORDER       What is sent, and in which order: shuffled (drawn by the seed), or file (the dataset from
+                             its beginning) [default: shuffled]
   --round2-order ORDER       Of later rounds: shuffled, same or reversed [default: shuffled]
   --no-shuffle-round2        The same as --round2-order same
   --control-round            After the last round, one of fresh prompts of the same lengths, which nothing can hit:

@@ -1,4 +1,4 @@
-"""Who sends what when: one seeded permutation of the dataset, dealt out to the levels, and lanes to the workers.
+"""Who sends what when: the dataset, as it is or in a seeded order, dealt out to the levels, and lanes to the workers.
 
 Knows how many entries there are, not what is in them. Orders are mapped dataset indices, so that a plan
 over millions of entries takes no memory of this process or of those that it forks.
@@ -16,6 +16,7 @@ from fluxperf.errors import UsageError
 from fluxperf.mapped import mapped
 from fluxperf.model import CONTROL, RoundName
 
+FirstOrder: TypeAlias = Literal["shuffled", "file"]
 Order: TypeAlias = Literal["shuffled", "same", "reversed"]
 
 PLAIN = "plain"
@@ -30,6 +31,7 @@ class PlanRequest:
     num_samples: tuple[int | None, ...] = ()
     same_samples: bool = False
     rounds: int = 2
+    first_order: FirstOrder = "shuffled"
     later_order: Order = "shuffled"
     control_round: bool = False
     salted: bool = False
@@ -75,7 +77,7 @@ class WorkerPlan:
 def plan_levels(request: PlanRequest) -> tuple[LevelPlan, ...]:
     """The levels in the order asked for; the same request always gives the same plan.
 
-    The permutation is dealt out like a deck: each level takes the next of it, beginning again at
+    The dataset, shuffled or not, is dealt out like a deck: each level takes the next of it, beginning again at
     its end, so no prompt is sent at two levels before all have been sent, and none twice in one
     level. With `same_samples` each level takes from the beginning. Raises UsageError for what
     cannot be planned: no level, a level given twice, counts that do not pair up or are below 1.
@@ -132,10 +134,11 @@ def pair_levels(levels: Sequence[int], counts: Sequence[int | None]) -> list[tup
 
 
 def _deal(request: PlanRequest, levels: Sequence[tuple[int, int | None]]) -> Iterator[memoryview[int]]:
-    """Each level's sample: the next of the shuffled deck, or all of it, if more are asked for than it has."""
+    """Each level's sample: the next of the deck, or all of it, if more are asked for than it has."""
     size = request.dataset_size
     decks = mapped(chain(range(size), repeat(0, size)))  # twice the same, so that each sample is a slice
-    _shuffle(decks[:size], request.seed)
+    if request.first_order == "shuffled":
+        _shuffle(decks[:size], request.seed)
     decks[size:] = decks[:size]
     start = 0
     for _, asked in levels:

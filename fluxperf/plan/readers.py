@@ -10,7 +10,7 @@ from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from fluxperf.plan.forms import Mode
-from fluxperf.plan.planner import Order
+from fluxperf.plan.planner import FirstOrder, Order
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 OWN_HEADERS = ("accept-encoding", "connection", "content-length", "transfer-encoding")
@@ -212,6 +212,7 @@ READERS: dict[str, Read] = {
     "think_time": _time_range,
     "rounds": integer_reader(1, 1000),
     "no_shuffle_round2": _flag,
+    "round1_order": choice_reader(*get_args(FirstOrder)),
     "round2_order": choice_reader(*get_args(Order)),
     "control_round": _flag,
     "salt": _flag,

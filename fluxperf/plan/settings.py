@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from fluxperf.errors import NotYetError, UsageError
 from fluxperf.plan.forms import Mode
-from fluxperf.plan.planner import Order
+from fluxperf.plan.planner import FirstOrder, Order
 from fluxperf.plan.readers import READERS, Fault, Later
 
 
@@ -36,6 +36,7 @@ class Settings:
     own_history: bool = False
     think_time: tuple[float, float] = (0, 0)
     rounds: int = 2
+    round1_order: FirstOrder = "shuffled"
     round2_order: Order = "shuffled"
     control_round: bool = False
     salt: bool = False

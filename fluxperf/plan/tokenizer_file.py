@@ -36,6 +36,8 @@ def find_tokenizer(name: str, revision: str | None = None) -> Path:
 
 def find_name_problem(name: str, revision: str | None = None) -> str | None:
     """What can be told to be wrong with a tokenizer's name and revision without asking the hub, and what to do."""
+    if not name.isprintable():
+        return f"holds characters that no name has: {name!r}"
     try:
         return _judge(name, Path(name).expanduser(), revision)
     except (OSError, RuntimeError) as error:  # the latter where ~ leads nowhere

@@ -19,12 +19,12 @@ def turn_lines(result: RoundResult, width: int | None) -> list[str]:
     shown = _choose(turns)
     columns = [
         _column("Requests", shown, lambda turn: f"{turn.successful}/{turn.requests}"),
-        _column("TTFT avg\nms", shown, lambda turn: number(turn.ttft_ms.avg)),
         _column("TTFT p50\nms", shown, lambda turn: number(turn.ttft_ms.p50)),
-        _column("TTFT p90\nms", shown, lambda turn: number(turn.ttft_ms.p90)),
         _column("TTFT p99\nms", shown, lambda turn: number(turn.ttft_ms.p99)),
         _column("Input\ntokens", shown, lambda turn: number(turn.avg_input_tokens, ".1f")),
         _column("Cached\n% of tokens", shown, _cached),
+        _column("TTFT avg\nms", shown, lambda turn: number(turn.ttft_ms.avg)),
+        _column("TTFT p90\nms", shown, lambda turn: number(turn.ttft_ms.p90)),
     ]
     if any(turn.shortened for turn in turns):
         columns.append(_column("Oldest turns\nleft out", shown, lambda turn: str(turn.shortened)))

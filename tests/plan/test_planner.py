@@ -204,3 +204,10 @@ def test_lanes_are_dealt_evenly_and_none_is_lost(concurrency: int, workers: int)
 
 def test_lanes_of_a_small_case() -> None:
     assert deal_lanes(5, 2) == (WorkerPlan(0, 2, 3), WorkerPlan(1, 2, 2))
+
+
+def test_the_order_of_the_file_is_kept_where_that_is_asked_for() -> None:
+    request = PlanRequest(dataset_size=5, concurrency=(1, 2), num_samples=(3,), first_order="file", later_order="same")
+    first, second = plan_levels(request)
+    assert [list(plan.order) for plan in first.rounds] == [[0, 1, 2]] * 2
+    assert list(second.sample) == [3, 4, 0]  # dealt out all the same
