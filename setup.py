@@ -79,7 +79,11 @@ setup(
         ],
     },
     # Source roots instead of a src folder: they hold for normal, editable and uninstalled use alike.
-    package_dir={"fluxperf": "fluxperf", "fluxperf_mock": "mock/fluxperf_mock", "fluxperf_tools": "tools/fluxperf_tools"},
+    package_dir={
+        "fluxperf": "fluxperf",
+        "fluxperf_mock": "mock/fluxperf_mock",
+        "fluxperf_tools": "tools/fluxperf_tools",
+    },
     packages=[
         "fluxperf",
         "fluxperf.analysis",

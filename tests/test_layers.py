@@ -35,6 +35,7 @@ LAYERS = {
     "watch": BOTTOM | {"model", "clock", "fetch"},
     "processes": BOTTOM | {"clock", "fetch", "plan"},
     "fluxperf_mock": BOTTOM | {"clock"},
+    "fluxperf_tools": VALUES | {"clock", "plan"},
     "engine": MIDDLE,
     "launch": MIDDLE | {"engine"},
     "environment": set[str](),
@@ -91,7 +92,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 def may_import(layer: str, name: str) -> bool:
     top, below, *_ = [*name.split("."), ""]
-    if top in ("fluxperf", "fluxperf_mock"):
+    if top in ("fluxperf", "fluxperf_mock", "fluxperf_tools"):
         return (below if top == "fluxperf" else top) in LAYERS[layer] | {layer, "", "__version__"}
     if top in IO_LIBRARIES:
         return layer in IO_LIBRARIES[top]
@@ -112,14 +113,15 @@ def offences(layer: str, source: str) -> list[str]:
 
 MODULES = {
     str(path.relative_to(ROOT)): path
-    for folder in ("fluxperf", "mock/fluxperf_mock")
+    for folder in ("fluxperf", "mock/fluxperf_mock", "tools/fluxperf_tools")
     for path in sorted((ROOT / folder).rglob("*.py"))
 }
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_module_keeps_to_its_layer(name: str) -> None:
-    layer = MODULES[name].relative_to(ROOT).with_suffix("").parts[1]
+    parts = MODULES[name].relative_to(ROOT).with_suffix("").parts
+    layer = "fluxperf_tools" if parts[0] == "tools" else parts[1]
     assert layer in LAYERS, f"{layer} has no row in LAYERS"
     assert offences(layer, MODULES[name].read_text("utf-8")) == []
 
@@ -140,6 +142,8 @@ def test_module_keeps_to_its_layer(name: str) -> None:
         ("analysis", "async def merge(): ..."),
         ("report", "print('done')"),
         ("fluxperf_mock", "from fluxperf.model import Timeline"),
+        ("engine", "import fluxperf_tools.reading"),
+        ("fluxperf_tools", "from fluxperf.engine.worker import Worker"),
     ],
 )
 def test_an_offence_is_found(layer: str, source: str) -> None:

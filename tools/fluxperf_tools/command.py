@@ -1,0 +1,186 @@
+"""What every tool's command line has in common: options read in full, and an end with one message and an exit code.
+
+It knows nothing of what a tool does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import io
+import os
+import re
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from fluxperf import __version__
+from fluxperf.errors import FluxPerfError, RunFailed, UsageError
+from fluxperf.files import write_stream
+
+_OPTION = re.compile(r"^ +(?:(?P<short>-\w)[ ,]+)?(?P<name>--[\w-]+)(?:[ =](?P<value>[A-Z<]\S*))?", re.MULTILINE)
+_HELP = ("-h", "--help")
+_VERSION = "--version"
+
+
+def run(command: Callable[[], int]) -> int:
+    """Runs a tool and returns its exit code; what ends it early is told in one message on stderr.
+
+    A FluxPerfError has its own code; SIGINT 130, SIGTERM 143, a reader that has gone (`| head`) 141 without a
+    word. Anything else is our fault: one line, the traceback in a file, 3. A SystemExit is obeyed.
+    """
+    _replace_closed_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character shows another
+            stream.reconfigure(errors="replace")
+    try:
+        with _terminable():
+            return command()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except FluxPerfError as error:
+        complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return 128 + signal.SIGINT
+    except _Terminated:
+        complain("terminated")
+        return 128 + signal.SIGTERM
+    except BrokenPipeError:
+        return 128 + signal.SIGPIPE
+    except ModuleNotFoundError as error:
+        complain(f"the Python package {error.name!r} is missing: pip install -r requirements.txt")
+        return UsageError.exit_code
+    except Exception as error:  # the outermost boundary: whatever it is, it is our failure
+        complain(f"internal error: {type(error).__name__}: {error}; the traceback is in {_write_traceback(error)}")
+        return RunFailed.exit_code
+
+
+def parse(usage: str, argv: Sequence[str], lists: Collection[str] = ()) -> dict[str, Any]:
+    """What docopt makes of the arguments `argv`: its own names (`--seed`, `INPUT`), and strings.
+
+    Options are written in full, once, and with a value if the usage's list of options shows one. Those in
+    `lists` take several (`--dataset a b c`, up to the next option, or given again) and are in the usage as
+    `[--dataset=NAME]...`. `--help` and `--version` print and raise SystemExit. Raises UsageError.
+    """
+    import docopt
+
+    if any(word in _HELP for word in argv):
+        _answer(usage)
+    if _VERSION in argv:
+        _answer(f"{name()} {__version__}\n")
+    words = _expand(argv, {found["name"]: bool(found["value"]) for found in _OPTION.finditer(usage)}, lists)
+    try:
+        return dict(docopt.docopt(usage, argv=words, default_help=False))
+    except docopt.DocoptExit as error:
+        reason = str(error).partition("\n")[0].strip()
+        said = "the arguments do not fit" if not reason or reason.lower().startswith(("usage", "warning")) else reason
+        raise UsageError(f"{said}\n{_usage_lines(usage)}{name()} --help lists the options") from error
+
+
+def name() -> str:
+    """The command's name, as it was started."""
+    return Path(sys.argv[0]).stem or "fluxperf"
+
+
+def complain(message: str) -> None:
+    """The message on stderr, the command's name before each line."""
+    write_stream(sys.stderr, "".join(f"{name()}: {line}\n" for line in message.splitlines() or [""]))
+
+
+def _replace_closed_streams() -> None:
+    """After `>&-` or `2>&-` output goes nowhere; otherwise what is opened next would get the stream's number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which gets the lowest number that is free
+    for number, stream in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, stream) is None:
+            setattr(sys, stream, open(number, "w", closefd=False))  # noqa: SIM115 - it lives as long as we do
+
+
+def _answer(text: str) -> NoReturn:
+    write_stream(sys.stdout, text if text.endswith("\n") else f"{text}\n")
+    raise SystemExit(0)
+
+
+def _expand(argv: Sequence[str], options: dict[str, bool], lists: Collection[str]) -> list[str]:
+    """The words as docopt wants them: each option with its value in one word, list options once for each value."""
+    expanded: list[str] = []
+    seen: set[str] = set()
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-") or word == "-":
+            expanded.append(word)
+            continue
+        option, equals, value = word.partition("=")
+        _check(option, options)
+        if option in seen and option not in lists:
+            raise UsageError(f"{option} is given twice")
+        seen.add(option)
+        values = [value] if equals else []
+        while options[option] and rest and not _is_option(rest[0]) and (not values or option in lists):
+            values.append(rest.pop(0))
+        if options[option] and not values:
+            raise UsageError(f"{option} needs a value")
+        if equals and not options[option]:
+            raise UsageError(f"{option} takes no value")
+        expanded += [f"{option}={value}" for value in values] or [option]
+    return expanded
+
+
+def _check(option: str, options: dict[str, bool]) -> None:
+    """Raises UsageError unless it is an option of the usage, in full: docopt would take any abbreviation."""
+    if option in options:
+        return
+    nearest = difflib.get_close_matches(option, options, n=1)
+    hint = f", did you mean {nearest[0]}?" if nearest else ""
+    raise UsageError(f"unknown option {option}{hint}\n{name()} --help lists the options")
+
+
+def _is_option(word: str) -> bool:
+    """Whether the word is an option rather than the value of one: `-1` is a value."""
+    return word.startswith("--") or word == "-h"
+
+
+def _usage_lines(usage: str) -> str:
+    """The part of the text that shows how the command is called."""
+    lines = usage.splitlines()
+    start = next((place for place, line in enumerate(lines) if line.lower().startswith("usage:")), len(lines))
+    end = next((place for place in range(start, len(lines)) if not lines[place].strip()), len(lines))
+    return "".join(f"{line}\n" for line in lines[start:end])
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Within the block SIGTERM ends the program as an exception does, so that temporary files are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Terminated(BaseException):
+    """SIGTERM. No Exception, which many a library survives, and would go on."""
+
+
+def _terminate(_signum: int, _frame: object) -> NoReturn:
+    raise _Terminated
+
+
+def _write_traceback(error: Exception) -> str:
+    with tempfile.NamedTemporaryFile("w", prefix="fluxperf-", suffix=".log", delete=False, encoding="utf-8") as log:
+        log.writelines(traceback.format_exception(error))
+    return os.fspath(log.name)

@@ -1,0 +1,1 @@
+"""Prompts that share their beginnings as designed, and what caches should make of them."""
