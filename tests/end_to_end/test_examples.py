@@ -130,3 +130,16 @@ def test_options_beside_a_recipe(clone: Fluxperf) -> None:
     assert "--num-samples 4 overrides num_samples 12" in ended.err
     rounds = read(clone.place / "results" / "quick" / "run.json")["rounds"]
     assert [one["total_requests"] for one in rounds] == [4, 4]
+
+
+def test_sessions_with_a_large_cache_and_a_small_one(clone: Fluxperf) -> None:
+    ended = run(clone, "recipe_sessions.yaml")
+    assert ended.code == 0, ended.err
+    place = clone.place / "results" / "sessions"
+    large, small = (
+        read(place / name / "concurrency_4_round_1.json")["summary"] for name in ("Large cache", "Small cache")
+    )
+    later = [one["turns"][1]["cached_tokens"]["ratio"] for one in (large, small)]
+    assert later[0] > later[1]  # who thinks is pushed out of the small one
+    assert cached(place / "Large cache", 4, 2) > 0.8
+    assert (large["cold"], small["cold"]) == (True, True)
