@@ -149,7 +149,9 @@ def prepare_bodies(found: StageSurvey, site: Site, voice: Voice) -> Preparation:
         top_p=settings.top_p,
         extra_body=settings.extra_body,
     )
-    return prepare(found.dataset, editions, Encoding(APIS["chat"], options, settings.max_input_length, found.tokens))
+    encoding = Encoding(APIS["chat"], options, settings.max_input_length, found.tokens)
+    with voice.meter("Encoding requests", requests, settings) as meter:
+        return prepare(found.dataset, editions, replace(encoding, advance=meter.advance))
 
 
 def recall_sent(stages: Sequence[StageSurvey], resumption: Resumption, sent: SentPrompts) -> None:

@@ -84,7 +84,9 @@ class Surveyor:
         if place not in self._datasets:
             if (size := file_size(settings.dataset)) > LARGE_FILE_BYTES:
                 self.voice.say(f"reading {settings.dataset} ({size / 2**20:,.0f} MiB)")
-            self._datasets[place] = self.stack.enter_context(open_dataset(settings.dataset, settings.mode))
+            with self.voice.meter("Reading the dataset", size, settings, of_bytes=True) as meter:
+                dataset = open_dataset(settings.dataset, settings.mode, meter.advance)
+            self._datasets[place] = self.stack.enter_context(dataset)
         return self._datasets[place]
 
     def _load_tokens(self, settings: Settings) -> Tokens:

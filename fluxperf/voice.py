@@ -6,6 +6,7 @@ import shutil
 import sys
 
 from fluxperf.files import write_stream
+from fluxperf.meter import Meter
 from fluxperf.plan.settings import Settings
 from fluxperf.watch.progress import Progress, choose_progress
 
@@ -37,6 +38,11 @@ class Voice:
         error = write_stream(sys.stdout, text + "\n")
         if error is not None and not isinstance(error, BrokenPipeError):
             self.say(f"cannot write to stdout ({error.strerror}); the results are in the output directory")
+
+    def meter(self, what: str, total: int, settings: Settings, *, of_bytes: bool = False) -> Meter:
+        """A bar for what is done before the rounds, once it takes a while."""
+        silent = self._quiet or settings.no_progress
+        return Meter(what, total, of_bytes=of_bytes, is_terminal=lambda: not silent and sys.stderr.isatty())
 
     def progress(self, settings: Settings) -> Progress:
         """How progress is shown."""

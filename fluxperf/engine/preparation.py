@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, repeat, starmap
 from operator import eq
@@ -21,12 +21,13 @@ from fluxperf.plan.workload import Dataset
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How an entry becomes a body."""
+    """How an entry becomes a body. `advance` is told of each that has."""
 
     api: Api
     options: ChatOptions
     max_input_length: int | None = None
     tokens: Tokens = ESTIMATE
+    advance: Callable[[int], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ def _encode(dataset: Dataset, edition: Edition, encoding: Encoding, writer: Body
     """
     columns = [mapped(repeat(0, len(dataset))) for _ in range(6)]
     for index in edition.sample:
+        encoding.advance(1)
         entry, was_cut = _rewritten(dataset[index], edition, encoding)
         prepared = _prepare_entry(entry, encoding)
         ticket = writer.add(prepared)

@@ -12,7 +12,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
@@ -37,9 +37,10 @@ class Dataset:
     since no read moves a file position. Close it, or use it as a context manager.
     """
 
-    def __init__(self, path: Path, mode: Mode, file: IO[bytes]) -> None:
+    def __init__(self, path: Path, mode: Mode, file: IO[bytes], advance: Callable[[int], None]) -> None:
         """Checks every entry in `file` (seekable); `open_dataset` is the way in."""
         self.path = path
+        self._advance = advance
         self.mode: Mode = mode
         self._file = file
         digest = sha256()
@@ -52,6 +53,7 @@ class Dataset:
     def _check(self, found: Iterator[Piece]) -> Iterator[int]:
         """The start and the end of each."""
         for index, piece in enumerate(found):
+            self._advance(len(piece.data))
             try:
                 read_entry(piece.data, index, self.mode)
             except DatasetError as error:
@@ -90,16 +92,16 @@ class Dataset:
         self.close()
 
 
-def open_dataset(path: str | os.PathLike[str], mode: Mode) -> Dataset:
+def open_dataset(path: str | os.PathLike[str], mode: Mode, advance: Callable[[int], None] = lambda _: None) -> Dataset:
     """The dataset in the file `path`: JSONL, a JSON array or `{"data": [...]}`, told apart by what is in it.
 
-    Every entry is checked as far as `mode` would send it. Raises DatasetError with the file, the line
-    and what to do, if the file cannot be read, one entry is bad, or there is none.
+    Every entry is checked as far as `mode` would send it; `advance` is told the bytes of each. Raises DatasetError
+    with the file, the line and what to do, if the file cannot be read, one entry is bad, or there is none.
     """
     path = Path(path)
     with ExitStack() as stack:
         try:
-            dataset = Dataset(path, mode, open_seekable(path, stack))
+            dataset = Dataset(path, mode, open_seekable(path, stack), advance)
         except OSError as error:
             raise DatasetError(
                 f"{path}: the dataset cannot be read: {error.strerror or error}; give a file that can be"

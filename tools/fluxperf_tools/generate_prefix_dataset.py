@@ -17,6 +17,7 @@ import msgspec
 
 from fluxperf.errors import UsageError
 from fluxperf.files import write_whole
+from fluxperf.meter import track
 from fluxperf_tools.command import complain, parse, run
 from fluxperf_tools.prefix.account import Outcome, describe_cache, document, tell
 from fluxperf_tools.prefix.blocks import BlockCache
@@ -29,7 +30,6 @@ from fluxperf_tools.prefix.target import Surroundings, hit_rate, size_groups, sp
 from fluxperf_tools.prefix.theory import Cache, Forecast, Orders, Sharing, forecast
 from fluxperf_tools.prefix.tree import Chain, grow
 from fluxperf_tools.prefix.words import own_words, read_corpus
-from fluxperf_tools.progress import track
 from fluxperf_tools.summary import say, sized
 from fluxperf_tools.writing import check_output, write_jsonl
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fluxperf.errors import UsageError
+from fluxperf.meter import track
 from fluxperf.plan.tokens import load_tokens
 from fluxperf_tools.command import complain, parse, run
-from fluxperf_tools.progress import track
 from fluxperf_tools.reading import SUFFIXES, find_files
 from fluxperf_tools.sharegpt.account import Sent, account_of_cleaning, account_of_entries, account_of_output
 from fluxperf_tools.sharegpt.gathering import Gathered, Limits, gather

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from fluxperf.errors import UsageError
+from fluxperf.meter import meter
 from fluxperf.plan.forms import Mode
 from fluxperf.plan.tokens import Tokens, load_tokens
 from fluxperf_tools.command import parse, run
-from fluxperf_tools.progress import meter
 from fluxperf_tools.summary import align, counted, say, sized
 from fluxperf_tools.validation import Findings, Repeats, examine
 from fluxperf_tools.validation_figures import spread

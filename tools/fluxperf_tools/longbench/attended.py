@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from fluxperf.clock import now_ns
+from fluxperf.meter import meter
 from fluxperf.units import s_to_ns
-from fluxperf_tools.progress import meter
 
 T = TypeVar("T")
 _LOOK_EVERY_S = 0.2

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fluxperf.errors import UsageError
+from fluxperf.meter import Meter, track
 from fluxperf.plan.tokens import Tokens
 from fluxperf_tools.longbench.prompts import Unusable, choose_format, read_entry, write_prompt
 from fluxperf_tools.longbench.report import Outcome, describe
@@ -19,7 +20,6 @@ from fluxperf_tools.longbench.sources import Source
 from fluxperf_tools.longbench.tally import Tally
 from fluxperf_tools.longbench.tasks import Format
 from fluxperf_tools.longbench.texts import Texts
-from fluxperf_tools.progress import Meter, track
 from fluxperf_tools.reading import Fault, Record, read_records
 from fluxperf_tools.summary import counted
 from fluxperf_tools.writing import write_jsonl

@@ -15,7 +15,7 @@ from itertools import chain, groupby
 from typing import NamedTuple
 
 from fluxperf.mapped import in_order, mapped
-from fluxperf_tools.progress import track
+from fluxperf.meter import track
 
 _HALF = 1 << 64
 _KEPT_KEYS = 50_000

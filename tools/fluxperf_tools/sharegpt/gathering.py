@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fluxperf.errors import DatasetError
+from fluxperf.meter import meter
 from fluxperf.plan.tokens import Tokens
-from fluxperf_tools.progress import meter
 from fluxperf_tools.reading import read_records
 from fluxperf_tools.records import Fault, Record
 from fluxperf_tools.sharegpt.conversation import read_conversation

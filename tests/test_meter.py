@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from fluxperf_tools.progress import Meter, meter, track
+from fluxperf.meter import Meter, meter, track
 
 S = 1_000_000_000
 
