@@ -12,7 +12,7 @@ from fluxperf.analysis.verdict import judge_run
 from fluxperf.clock import timestamp
 from fluxperf.errors import MeasurementInvalid, RunFailed
 from fluxperf.masking import scrub_all
-from fluxperf.model import CONTROL, Comparison, RoundResult, RunResult, Status, Verdict
+from fluxperf.model import CONTROL, Comparison, Outcome, RoundResult, RunResult, Status, Verdict
 from fluxperf.model.dose import DoseResponse
 from fluxperf.model.evaluation import CacheEvaluation
 from fluxperf.output import OutputDirectory, write_copy
@@ -139,5 +139,6 @@ def describe_failures(rounds: list[RoundResult]) -> str:
     totals: dict[str, int] = {}
     for result in rounds:
         for outcome, count in result.summary.outcomes.items():
-            totals[outcome] = totals.get(outcome, 0) + count
+            if Outcome(outcome).counted:
+                totals[outcome] = totals.get(outcome, 0) + count
     return "; ".join(f"{count} x {name} ({examples.get(name, 'no message')})" for name, count in totals.items())

@@ -139,9 +139,11 @@ def _session_notes(stage: StagePlan, level: LevelPlan, plan: RoundPlan) -> Itera
     if settings.mode != "multi_turn":
         return
     turns = stage.preparation.count_turns(plan.edition, level.sample)
-    yield f"sessions: {len(level.sample)}, with {turns} turns in all, and as many in flight as the concurrency says"
+    yield f"sessions: {len(level.sample)}, with {turns} turns in all; the concurrency counts sessions"
     if stage.replays_answers and plan.round not in (1, CONTROL):
         yield "the history before each turn has round 1's answers in it, so the prompts are the same"
+    elif settings.own_history and plan.round not in (1, CONTROL):
+        yield "each session goes on from its own answers: where these differ from round 1's, so do the prompts"
 
 
 def output_sources(tally: Tally) -> dict[str, int]:

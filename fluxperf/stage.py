@@ -167,6 +167,8 @@ class Stage:
             lost=tuple(sorted(death.worker for death in gathered.deaths)),
             planned=self._plan.preparation.count_turns(plan.edition, level.sample),
             sessions=self._plan.settings.mode == "multi_turn",
+            concurrency=min(level.concurrency, len(plan.order)),
+            most_context_tokens=self._plan.settings.max_context_tokens,
             kernel_stamps=self._plan.kernel_stamps,
             less_concurrency=level.concurrency > 1,
             more_workers=self._plan.count_workers(level, plan) < cores,
@@ -184,7 +186,7 @@ class Stage:
         return {
             part.worker: RoundOrder(
                 lanes=part.lanes,
-                total_requests=self._plan.preparation.count_turns(plan.edition, level.sample),
+                sessions=sessions,
                 concurrency=level.concurrency,
                 outlets=Outlets(
                     rows=files.rows(part.worker),

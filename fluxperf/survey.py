@@ -20,6 +20,7 @@ from fluxperf.plan.campaign import Campaign, StageSpec
 from fluxperf.plan.planner import LevelPlan, PlanRequest, plan_levels
 from fluxperf.plan.settings import Settings
 from fluxperf.plan.slo import load_slo
+from fluxperf.plan.tokenizer_file import is_of_the_hub
 from fluxperf.plan.tokens import Tokens, load_tokens
 from fluxperf.plan.workload import Dataset, open_dataset
 from fluxperf.site import Shield, find_key, hidden_variables, read_trust
@@ -92,7 +93,7 @@ class Surveyor:
     def _load_tokens(self, settings: Settings) -> Tokens:
         name = (settings.tokenizer, settings.tokenizer_revision)
         if name not in self._tokens:
-            if settings.tokenizer is not None and not Path(settings.tokenizer).exists():
+            if settings.tokenizer is not None and is_of_the_hub(settings.tokenizer):
                 self.voice.say(f"looking for the tokenizer {settings.tokenizer} in the cache, and at the hub")
             self._tokens[name] = load_tokens(*name)
         return self._tokens[name]

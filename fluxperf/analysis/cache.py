@@ -155,9 +155,9 @@ def _expected(evidence: Evidence) -> dict[int, float]:
     successes = (request for request in evidence.requests if request.success)
     if evidence.history.repeats:
         return expected_when_repeated(successes)
-    if evidence.prompts is None:
+    if evidence.prompts is None and not evidence.sessions:
         return {}
     counters, answers = evidence.counters, evidence.tally.succeeded
     counted = counters is not None and counters.hits is not None and counters.unit == "tokens"
     hits = counters.hits / answers if counters is not None and counters.hits is not None and counted and answers else 0
-    return expected_at_first(successes, evidence.prompts, 0 if evidence.sessions else hits)
+    return expected_at_first(successes, evidence.prompts or (), 0 if evidence.sessions else hits)

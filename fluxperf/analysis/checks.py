@@ -130,6 +130,8 @@ CHECKS: tuple[Callable[[Evidence], Check | None], ...] = (
     load.outcome,
     load.workers,
     load.completeness,
+    load.in_flight,
+    load.context,
     accuracy.stamps,
     accuracy.ttft_error,
     accuracy.chunk_gap_error,

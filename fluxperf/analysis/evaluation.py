@@ -124,8 +124,11 @@ class _Gain:
         cache = self.later.summary.cache
         if cache is None or self.hit is None:
             return False
+        gained = self.hit - self.before
+        if gained >= LEAST_GAIN * (1 - self.before):  # of what round 1 had to compute, which may be little
+            return False
         possible = (cache.expected_rate or 1.0) - self.before
-        return self.hit - self.before < LEAST_GAIN * max(possible, WORTH_A_WORD)
+        return gained < LEAST_GAIN * max(possible, WORTH_A_WORD)
 
     @property
     def is_worth_looking_at(self) -> bool:

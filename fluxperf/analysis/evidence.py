@@ -51,7 +51,8 @@ class Evidence:
     in flight were left for any, `less_concurrency` whether it could be lower; `streams_per_connection`: 1 where it is
     not HTTP/2. `counters` is the server's own count of cache hits; `prompts` are the lengths of its prompts, and None
     where they are too many to be compared; `requests` are all that came to an end. `sessions`: they are turns of
-    sessions, whose prompts repeat one another's beginnings, and `prompts` are those of the first turns.
+    sessions, whose prompts repeat one another's beginnings, and `prompts` are those of the first turns; `concurrency`
+    of them run at once, and their prompts should not be longer than `most_context_tokens`.
     """
 
     tally: Tally
@@ -68,6 +69,8 @@ class Evidence:
     prompts: Sequence[PromptBytes] | None = None
     requests: Collection[Timeline] = ()
     sessions: bool = False
+    concurrency: int = 0
+    most_context_tokens: int | None = None
 
     @cached_property
     def audit(self) -> Audit:

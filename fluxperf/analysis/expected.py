@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from statistics import median_low
 
@@ -38,11 +39,12 @@ def expected_at_first(
     of them share. `mean_hits` are the tokens that a prompt found by the server's counters.
 
     `requests` are in order of index, then turn. A later turn of a session has all of the turn before it in common, with
-    what that was answered, unless turns were left out in between.
+    what that was answered. Where turns were left out in between, it has what it found: its system messages, and no more
+    can be said. Without `prompts` nothing is known of the first turns.
     """
     tokens, found = {}, []
-    repeated: list[int] = []  # of each later turn, how much of it was sent or answered before
-    later_tokens: list[int] = []
+    repeated = array("q")  # of each later turn, how much of it was sent or answered before
+    later_tokens = array("q")
     before: Timeline | None = None
     for request in requests:
         if request.input_tokens and not request.turn:
@@ -53,8 +55,11 @@ def expected_at_first(
             later_tokens.append(request.input_tokens)
         before = request
     known = [prompt for prompt in prompts if prompt.index in tokens]
-    if not known:
+    if not known and not repeated:
         return {}
+    if not known:
+        totals = [*tokens.values(), *later_tokens]
+        return {block: _share((common // block * block for common in repeated), totals) for block in BLOCKS}
     lengths, counts = [prompt.length for prompt in known], [tokens[prompt.index] for prompt in known]
     template, per_byte = fit_line(lengths, counts, _found_by_most(found, mean_hits))
     shared = [
@@ -72,7 +77,8 @@ def _repeated(before: Timeline | None, request: Timeline) -> int:
     if before is None or (before.index, before.turn + 1) != (request.index, request.turn):
         return 0
     if before.dropped_turns != request.dropped_turns:
-        return 0  # all that is said after the system messages has moved
+        # All that is said after the system messages has moved. How long these are only the one knows who found them.
+        return request.believed_cached_tokens or 0
     return min(before.input_tokens + before.output_tokens, request.input_tokens - 1)
 
 

@@ -19,6 +19,8 @@ MOST_IDLE_SHARE = 0.01
 # ... unless a request lost less than this: the promise is 1 % or 1 ms, and a server that answers in a few
 # milliseconds is not asked as often as it could be by any client.
 LEAST_LOSS_NS = NS_PER_MS
+# Sessions that keep less than this share of their places busy offer another load than their concurrency says.
+LEAST_IN_FLIGHT = 0.75
 # Fewer requests than this share may wait, or need a new connection, without a word.
 FEW = 0.01
 
@@ -53,6 +55,35 @@ def completeness(evidence: Evidence) -> Check | None:
         "throughput and requests in flight are too low, for what was cut off is not in them"
     )
     return Check(name="completeness", ok=False, text=text, weight=Status.DEGRADED, figures=LOAD)
+
+
+def in_flight(evidence: Evidence) -> Check | None:
+    """Whether sessions kept as many requests in flight as there are places: each has one at most, and pauses."""
+    tally = evidence.tally
+    if not evidence.sessions or tally.first_sent_ns is None or tally.last_done_ns is None or evidence.stopped:
+        return None
+    span_ns = tally.last_done_ns - tally.first_sent_ns
+    average = tally.sums["in_flight_ns"] / span_ns if span_ns else 0
+    text = f"{average:.1f} requests were in flight on average, at a concurrency of {evidence.concurrency}"
+    if average >= LEAST_IN_FLIGHT * evidence.concurrency:
+        return Check(name="in_flight", ok=True, text=text)
+    text += ": long sessions were left alone at the end, or somebody thought between turns; take more sessions"
+    return Check(name="in_flight", ok=False, text=text)
+
+
+def context(evidence: Evidence) -> Check | None:
+    """Whether prompts were as short as was asked for."""
+    most = evidence.most_context_tokens
+    if most is None or not evidence.sessions:
+        return None
+    longer = [request.input_tokens for request in evidence.requests if request.input_tokens > most and request.sent_ns]
+    if not longer:
+        return Check(name="context", ok=True, text=f"no prompt was longer than {most:,} tokens")
+    text = (
+        f"{len(longer)} of {evidence.counted} prompts were longer than --max-context-tokens {most:,}, the longest "
+        f"{max(longer):,}: system messages and the newest question stay, whose length is an estimate"
+    )
+    return Check(name="context", ok=False, text=text)
 
 
 def cpu(evidence: Evidence) -> Check | None:

@@ -170,6 +170,20 @@ def lengths(level: Level) -> Check | None:
     return Check(name="lengths", ok=False, text=text, weight=Status.DEGRADED, figures=("latency_ms",))
 
 
+def prompts(level: Level) -> Check | None:
+    """Whether sessions that went on from answers of their own sent as much in both rounds."""
+    if level.later is None or not level.first.summary.turns:
+        return None
+    before, after = level.first.summary.avg_input_tokens, level.later.summary.avg_input_tokens
+    if not before or not after or abs(after / before - 1) <= MOST_LENGTH_CHANGE:
+        return None
+    text = (
+        f"prompts had {before:.1f} tokens on average in round 1 and {after:.1f} in {name_of(level.later)}, because "
+        "their histories have other answers: a change is not the cache's alone; leave --own-history out"
+    )
+    return Check(name="prompts", ok=False, text=text, weight=Status.DEGRADED)
+
+
 def errors(level: Level) -> Check | None:
     """Whether failures hit both rounds alike, and left enough prompts to compare."""
     if level.later is None or level.ttft is None:
@@ -253,6 +267,7 @@ QUESTIONS: tuple[Callable[[Level], Check | None], ...] = (
     traffic,
     witnesses,
     lengths,
+    prompts,
     errors,
     control,
     complete,

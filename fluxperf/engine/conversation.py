@@ -84,14 +84,15 @@ class Conversation:
     def _put_together(self) -> bytes:
         script = self._prepared.script
         assert script is not None  # noqa: S101 (or there would be no second turn)
-        pieces = []
+        pieces = [script.before]
         for turn, share in enumerate(script.shares[: self.turn + 1]):
-            pieces.append(share.standing)
+            said = [share.standing]
             if turn >= self._dropped:
-                pieces.append(share.spoken)
-                if turn < self.turn:
-                    pieces.append(self._answers[turn].message)
-        return script.before + b",".join(filter(None, pieces)) + script.after
+                said += [share.spoken, self._answers[turn].message if turn < self.turn else b""]
+            for piece in filter(None, said):
+                pieces += (piece, b",")
+        pieces[-1] = script.after  # in the place of the last comma
+        return b"".join(pieces)
 
     def hear(self, answer: Answer, prompt_tokens: int | None) -> None:
         """The answer to the newest request. `prompt_tokens`: how long the server says that was; None: it does not."""

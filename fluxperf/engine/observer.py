@@ -36,10 +36,13 @@ OUTCOMES: tuple[tuple[type[httpx.TransportError], Outcome], ...] = (
 
 @dataclass(slots=True)
 class Transcript:
-    """What an answer said and when, for those who asked to keep it. `is_whole`: there is text to all of its output."""
+    """What an answer said and when, for those who asked to keep it.
+
+    `event_ns` is None if nobody asks when. `is_whole`: there is text to all of its output.
+    """
 
     text: list[str] = field(default_factory=list)
-    event_ns: list[int] = field(default_factory=list)
+    event_ns: list[int] | None = field(default_factory=list)
     payloads: list[tuple[int, bytes]] | None = None
     is_whole: bool = True
 
@@ -53,7 +56,8 @@ class Transcript:
 
 def _keep(transcript: Transcript, payload: bytes, delta: Delta, at_ns: int) -> None:
     if delta.output:
-        transcript.event_ns.append(at_ns)
+        if transcript.event_ns is not None:
+            transcript.event_ns.append(at_ns)
         transcript.text.append(delta.text)
         transcript.is_whole &= bool(delta.text)
     if transcript.payloads is not None:

@@ -73,13 +73,13 @@ class Outlets:
 
 @dataclass(frozen=True, slots=True)
 class RoundOrder:
-    """One worker's part in a round: how many sessions at once, and where it may write.
+    """One worker's part in a round of so many sessions: how many of them at once, and where it may write.
 
     `replayed`: the files with the answers of an earlier round, which stand in the history in place of the round's own.
     """
 
     lanes: int
-    total_requests: int
+    sessions: int
     concurrency: int
     outlets: Outlets
     replayed: tuple[Path, ...] = ()
@@ -87,4 +87,4 @@ class RoundOrder:
     @property
     def refusals_to_stop(self) -> int:
         """After so many first answers that all refuse alike, the round is not worth going on with."""
-        return min(self.concurrency, self.total_requests)
+        return min(self.concurrency, self.sessions)

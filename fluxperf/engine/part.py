@@ -54,6 +54,11 @@ class Part:
             self._replayed = AnswerReader(self._shared.answers, order.replayed)
             self._open.callback(self._replayed.close)
 
+    async def count_tokens(self) -> None:
+        """Counts the tokens of answers without usage, unless the round is stopped; hears what it is told meanwhile."""
+        for _ in self.recorder.settle(lambda: not self._shared.board.stopped):
+            await trio.lowlevel.checkpoint()
+
     def close(self) -> None:
         """Closes the files."""
         self.recorder.close()
@@ -85,6 +90,7 @@ class Part:
             free_ns = observer.timeline.end_ns
             self._stop_if_refused(observer)
             if not talk.goes_on:
+                self._keep(observer, Answer(b"", 0, request.dropped_turns))
                 return free_ns
             answer = earlier or self._answer(observer, request)
             if answer is None:
@@ -134,10 +140,16 @@ class Part:
         if not timeline.success or transcript is None:
             return None
         message = self._client.api.encode_messages([{"role": "assistant", "content": "".join(transcript.text)}])
-        answer = Answer(message, timeline.output_tokens, request.dropped_turns)
-        if self._kept is not None:
-            self._kept.write(timeline.index, timeline.turn, answer)
+        # Of reasoning the history has nothing, and usage does not say how long it was.
+        tokens = timeline.output_tokens if transcript.is_whole else sum(map(bool, transcript.text))
+        answer = Answer(message, tokens, request.dropped_turns)
+        self._keep(observer, answer)
         return answer
+
+    def _keep(self, observer: Observer, answer: Answer) -> None:
+        """Writes it down for later rounds, which also have to know what was left out of the last request."""
+        if self._kept is not None:
+            self._kept.write(observer.timeline.index, observer.timeline.turn, answer)
 
     def _give_up(self, prepared: Prepared, turn: int, failed: Timeline) -> None:
         """Without an answer there is no history for the turns from `turn` on."""
@@ -172,4 +184,6 @@ class Part:
         client = self._client
         if client.debug == "payloads":
             return Transcript(payloads=[])
-        return Transcript() if keep_text or client.keep_transcripts or client.tokens is not None else None
+        if client.keep_transcripts:
+            return Transcript()
+        return Transcript(event_ns=None) if keep_text or client.tokens is not None else None

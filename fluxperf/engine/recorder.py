@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fluxperf import metrics
@@ -32,6 +32,7 @@ class Recorder:
         self._rows = SpoolWriter(outlets.rows)
         self._transcripts = None if outlets.transcripts is None else SpoolWriter(outlets.transcripts)
         self._uncounted: SpoolWriter | None = None
+        self._settling: Iterator[None] | None = None
 
     def finish(self, observer: Observer, body: bytes) -> None:
         """A request is over, whichever way it ended."""
@@ -64,12 +65,25 @@ class Recorder:
         value = (to_row(request), gaps, None if earlier is None else earlier.to_state(), text)
         self._uncounted.append(request.index, request.turn, value)
 
-    def _settle(self, tokens: Tokens) -> None:
-        """Counts the tokens of what was set aside, now that the round is over."""
+    def settle(self, is_to_count: Callable[[], bool]) -> Iterator[None]:
+        """Enters what was set aside, one at each step, with its tokens counted as long as they are to be.
+
+        What is left when it is asked for again is gone on with.
+        """
+        if self._settling is None:
+            self._settling = self._settle(is_to_count)
+        return self._settling
+
+    def _settle(self, is_to_count: Callable[[], bool]) -> Iterator[None]:
+        if self._uncounted is None or self._tokens is None:
+            return
+        self._uncounted.close()
         for row, gaps, earlier, text in Spooled[Any]([self._outlets.uncounted], tuple):
             request = from_row(row)
-            request.counted_tokens = tokens.count(text)
+            if is_to_count():
+                request.counted_tokens = self._tokens.count(text)
             self._enter(request, array("q", gaps), None if earlier is None else Histogram.from_state(earlier))
+            yield
         self._outlets.uncounted.unlink()
 
     def _count(self, observer: Observer) -> None:
@@ -85,10 +99,9 @@ class Recorder:
             board.refuse(worker, observer.refusal)
 
     def close(self) -> None:
-        """The round is over: counts what waits for it, and closes the files."""
-        if self._uncounted is not None and self._tokens is not None:
-            self._uncounted.close()
-            self._settle(self._tokens)
+        """Closes the files. What nobody came to count is entered as it is."""
+        for _ in self.settle(lambda: False):
+            pass
         self._rows.close()
         if self._transcripts is not None:
             self._transcripts.close()
@@ -112,7 +125,7 @@ def transcript_line(observer: Observer, body: bytes) -> str:
         "error": request.error,
         "body": json.loads(body),
         "text": "".join(transcript.text) if transcript else "",
-        "events_ns": [at_ns - sent_ns for at_ns in transcript.event_ns] if transcript else [],
+        "events_ns": [at_ns - sent_ns for at_ns in (transcript and transcript.event_ns) or []],
     }
     text = json.dumps(line, ensure_ascii=False)
     try:

@@ -43,12 +43,15 @@ class Worker:
             if not self._shared.board.stopped:  # a stop that came earlier found no scope to cancel
                 await self._pool.warm(lanes)
 
-    async def run_round(self, order: RoundOrder, start: Callable[[], Awaitable[int]]) -> tuple[Tally, Audit]:
+    async def run_round(
+        self, order: RoundOrder, start: Callable[[], Awaitable[int]], await_others: Callable[[], Awaitable[None]]
+    ) -> tuple[Tally, Audit]:
         """Runs this worker's part of a round; returns what its requests add up to, and how well it kept up.
 
         The first wave is prepared up to its last byte; then `start` is awaited, which gives the
         instant (monotonic, ns) at which all workers let go. A round that is stopped ends with what
-        was finished; requests in flight are recorded as cut off.
+        was finished; requests in flight are recorded as cut off. `await_others` is awaited before tokens
+        are counted, if they are: it waits until no worker has a request left.
         """
         part = Part(self._number, order, (self._client, self._shared), (self._http, self._reactor))
         gc.disable()
@@ -63,11 +66,15 @@ class Worker:
                         await trio.sleep(PREPARATION_POLL_S)
                     start_ns, warmed = await start(), self._pool.opened
                     self._reactor.call_at(start_ns, partial(self._let_go, start_ns))
-        finally:
-            self._scope = None
             self._reactor.release()
             audit = self._reactor.gauge.take()
             audit.away = self._reactor.attention.take()
+            if self._client.tokens is not None:
+                await await_others()
+                await part.count_tokens()
+        finally:
+            self._scope = None
+            self._reactor.release()
             part.close()
             gc.enable()
         audit.opened, audit.reopened = warmed - self._opened, self._pool.opened - warmed

@@ -100,13 +100,18 @@ async def _run_round(
             pass
         return int(message.value)
 
+    async def await_others() -> None:
+        await stream.send_all(messages.pack(Message(messages.OVER)))
+        while (await orders.receive()).kind != messages.COUNT:
+            pass
+
     try:
         await worker.warm(order.lanes)
     except (OSError, trio.TooSlowError) as error:
         text = describe(error) if isinstance(error, OSError) else "no answer in time"
         await stream.send_all(messages.pack(Message(messages.UNREACHABLE, text)))
         return
-    tally, audit = await worker.run_round(order, start)
+    tally, audit = await worker.run_round(order, start, await_others)
     report = WorkerReport(worker=number, tally=tally, audit=audit)
     await stream.send_all(messages.pack(Message(messages.REPORT, encode_report(report))))
 

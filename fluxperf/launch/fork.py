@@ -170,6 +170,7 @@ class _Round:
         self._given_up_ns: int | None = None
         self._unreachable: str | None = None
         self._waiting = {member.number for member in members}
+        self._over: set[int] = set()
         self._encoded: dict[int, bytes] = {}
         self._result = Gathered()
 
@@ -232,6 +233,7 @@ class _Round:
             self._waiting.discard(member.number)
             self._result.deaths.append(death)
             self.stop()
+            self._let_count()
 
     def _take(self, member: _Member, message: Message) -> None:
         if message.kind == messages.READY:
@@ -242,9 +244,20 @@ class _Round:
             self._unreachable = self._unreachable or str(message.value)
             self._waiting.discard(member.number)
             self.stop()
+            self._let_count()
+        elif message.kind == messages.OVER:
+            self._over.add(member.number)
+            self._let_count()
         elif message.kind == messages.REPORT:
             self._encoded[member.number] = message.value
             self._waiting.discard(member.number)
+
+    def _let_count(self) -> None:
+        """Once no worker has a request left they may count tokens: it would take time from those that have."""
+        if self._waiting <= self._over:
+            for member in self.members:
+                if member.number in self._waiting:
+                    member.tell(messages.COUNT)
 
     def _release(self) -> None:
         if self._released:

@@ -22,8 +22,10 @@ class Message(NamedTuple):
 ROUND = "round"  # a RoundOrder: prepare it
 GO = "go"  # let go at this instant, monotonic ns
 STOP = "stop"  # end the round now
+COUNT = "count"  # nobody has a request left: count what waits for that
 # From a worker.
 READY = "ready"  # the first wave is prepared
+OVER = "over"  # the last request has ended; only where tokens are counted afterwards
 UNREACHABLE = "unreachable"  # no connection, and why; the round will not take place
 REPORT = "report"  # an encoded WorkerReport
 

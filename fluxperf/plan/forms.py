@@ -67,8 +67,8 @@ def read_entry(data: bytes, index: int, mode: Mode) -> Entry:
     dual_round: one turn. A text or prompt is one user message; `messages` are sent as they stand up
     to the last user message; of `conversations` and `user_messages` the first user message is sent,
     with the system message before it. multi_turn: each user message is a turn, with the system
-    message before it; assistant messages are dropped, since the server gives its own answers.
-    Only what would be sent is judged.
+    message before it; assistant and tool messages are dropped, since the server gives its own answers.
+    Only what would be sent is judged, and in sessions each role.
     """
     line = decode_line(data)
     if isinstance(line, str):
@@ -130,6 +130,7 @@ def _each_user_message(items: Sequence[_Item]) -> tuple[Turn, ...]:
     turns: list[Turn] = []
     turn: list[_Item] = []
     for item in items:
+        _check_role(item)
         if item.role in ("user", *SYSTEM_ROLES):
             turn.append(item)
         if item.role == "user":
@@ -145,9 +146,13 @@ def _turn(items: Sequence[_Item], chosen: Sequence[_Item]) -> Turn:
     return tuple(map(_message, chosen))
 
 
-def _message(item: _Item) -> Message:
+def _check_role(item: _Item) -> None:
     if item.role not in _SENDABLE:
         raise DatasetError(f"{item.where} has the unknown role {item.role!r}; known are {', '.join(_SENDABLE)}")
+
+
+def _message(item: _Item) -> Message:
+    _check_role(item)
     value = item.value
     key = "value" if "from" in value and "content" not in value else "content"
     where = f"{item.where}.{key}"

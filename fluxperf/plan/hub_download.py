@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from contextlib import suppress
 from typing import Any
@@ -48,7 +49,14 @@ def _reason(error: BaseException) -> str:
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"
+    return f"{type(error).__name__}: {_without_secrets(lines[0])}"
+
+
+def _without_secrets(text: str) -> str:
+    """The text without the token, and without what stands before the host in a URL."""
+    if token := os.environ.get("HF_TOKEN"):
+        text = text.replace(token, "****")
+    return re.sub(r"://[^/@\s]*@", "://****@", text)
 
 
 if __name__ == "__main__":

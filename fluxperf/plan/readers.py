@@ -179,8 +179,10 @@ def _endpoint(raw: Any) -> str:
 
 
 def _time_range(raw: Any) -> tuple[float, float]:
-    """A number of seconds, or two with a hyphen between, as the least and the most."""
+    """A number of seconds, or two as the least and the most: with a hyphen between, or a list."""
     numbers = str(raw).split("-") if isinstance(raw, str) and re.fullmatch(r"[\d.\s]+-[\d.\s]+", raw) else [raw]
+    if isinstance(raw, list | tuple) and len(raw) == 2:
+        numbers = list(raw)
     read = number_reader(0, 86_400)
     try:
         least, most = read(numbers[0]), read(numbers[-1])

@@ -34,6 +34,11 @@ def find_tokenizer(name: str, revision: str | None = None) -> Path:
     return path if path.exists() else _download(name, revision)
 
 
+def is_of_the_hub(name: str) -> bool:
+    """Whether the name is that of a model of the hub, and of nothing that is here."""
+    return find_name_problem(name) is None and not Path(name).expanduser().exists()
+
+
 def find_name_problem(name: str, revision: str | None = None) -> str | None:
     """What can be told to be wrong with a tokenizer's name and revision without asking the hub, and what to do."""
     if not name.isprintable():

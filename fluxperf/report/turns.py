@@ -27,7 +27,7 @@ def turn_lines(result: RoundResult, width: int | None) -> list[str]:
         _column("TTFT p90\nms", shown, lambda turn: number(turn.ttft_ms.p90)),
     ]
     if any(turn.shortened for turn in turns):
-        columns.append(_column("Oldest turns\nleft out", shown, lambda turn: str(turn.shortened)))
+        columns.append(_column("Without their\noldest turns", shown, lambda turn: str(turn.shortened)))
     return ["By turn:", *draw_grid(Grid(_names(shown), (), columns), width), *_unseen(turns, shown)]
 
 

@@ -137,6 +137,16 @@ def test_a_cache_that_finds_nothing(share: float, words: str) -> None:
     assert why.startswith(f"{words} round 2's prompt tokens came from the cache; ")
 
 
+def test_little_left_to_gain_is_a_gain_all_the_same() -> None:
+    """Long sessions find nearly all in their own history; what is left is all that a prefill has to do."""
+    before = measured(1, prompts(50, 200, share=0.978), concurrency=5)
+    before = replace(before, summary=replace(before.summary, cold=True, cold_reason=None))
+    found = judge_one(before, warm(60, share=0.996))
+    assert found.answer is Answer.YES, found.why
+    found = judge_one(before, warm(60, share=0.98))
+    assert found.answer is Answer.NO
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_lru_thrash_is_named(told: bool) -> None:
     """In the same order, with and without a server that says how much its cache holds."""

@@ -167,9 +167,17 @@ def test_the_first_turns_share_what_their_texts_do() -> None:
     assert found[1] == pytest.approx((120 + 100) / 450, abs=0.002)
 
 
-def test_a_turn_whose_history_is_another_one_has_nothing_for_certain() -> None:
+def test_a_turn_whose_history_is_another_one_has_its_system_messages_which_it_found() -> None:
     found = expected_at_first(turns((100, 20), (150, 30), (120, 9), dropped=(0, 0, 1)), shared((400, 0)))
     assert found[1] == 120 / 370
+    first, second, third = turns((100, 20), (150, 30), (120, 9), dropped=(0, 0, 1))
+    third.cached_tokens = 64
+    assert expected_at_first([first, second, third], shared((400, 0)))[1] == (120 + 64) / 370
+
+
+def test_of_too_many_sessions_the_later_turns_are_known() -> None:
+    assert expected_at_first(turns((100, 20), (150, 30)), ())[1] == 120 / 250
+    assert expected_at_first(turns((100, 20)), ()) == {}
 
 
 def test_a_turn_after_one_that_failed_has_nothing_for_certain() -> None:

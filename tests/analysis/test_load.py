@@ -6,7 +6,18 @@ from dataclasses import replace
 import pytest
 
 from fluxperf.analysis.evidence import Evidence
-from fluxperf.analysis.load import completeness, cpu, outcome, reconnects, schedule, turnaround, waits, workers
+from fluxperf.analysis.load import (
+    completeness,
+    context,
+    cpu,
+    in_flight,
+    outcome,
+    reconnects,
+    schedule,
+    turnaround,
+    waits,
+    workers,
+)
 from fluxperf.model import Audit, Check, Histogram, Outcome, Status, Timeline
 from fluxperf.tally import Tally
 
@@ -157,3 +168,22 @@ def test_connections_opened_during_the_round(
 def test_without_one_there_is_nothing_to_say(evidence_of: EvidenceOf) -> None:
     assert reconnects(evidence_of()) is None
     assert waits(evidence_of()) is None
+
+
+def test_sessions_that_leave_places_empty_are_told(evidence_of: EvidenceOf) -> None:
+    one = replace(evidence_of(4), sessions=True, concurrency=1)
+    assert found(in_flight(one)).ok
+    assert in_flight(replace(one, sessions=False)) is None
+    assert in_flight(replace(one, stopped=True)) is None
+    check = found(in_flight(replace(one, concurrency=10)))
+    assert not check.ok
+    assert "at a concurrency of 10" in check.text
+
+
+def test_prompts_beyond_the_context_are_counted(evidence_of: EvidenceOf, a_request: Callable[..., Timeline]) -> None:
+    requests = [a_request(index=index, prompt_tokens=tokens) for index, tokens in enumerate((100, 150, 200))]
+    evidence = replace(evidence_of(3), sessions=True, requests=requests, most_context_tokens=149)
+    assert context(replace(evidence, most_context_tokens=None)) is None
+    assert found(context(replace(evidence, most_context_tokens=200))).ok
+    check = found(context(evidence))
+    assert check.text.startswith("2 of 3 prompts were longer than --max-context-tokens 149, the longest 200")

@@ -399,3 +399,19 @@ def test_lengths_are_those_of_the_prompts_that_are_compared() -> None:
     after = [replace(one, completion_tokens=size) for one, size in zip(prompts(50, 20), lengths, strict=True)]
     later = measured(2, [*after[:40], *failed(after[40:])])
     assert answer("lengths", level(measured(1, before), later)).ok
+
+
+def sessions(name: int, tokens: int) -> RoundResult:
+    return measured(name, prompts(50, 200, tokens=tokens), sessions=True)
+
+
+@pytest.mark.parametrize(("tokens", "ok"), [(1040, True), (1060, False), (900, False)])
+def test_sessions_with_other_answers_sent_other_prompts(tokens: int, ok: bool) -> None:
+    asked = level(sessions(1, 1000), sessions(2, tokens))
+    assert silent("prompts", asked) is ok
+    if not ok:
+        assert told(answer("prompts", asked))[:2] == (False, DEGRADED)
+
+
+def test_of_prompts_that_are_no_sessions_nothing_is_asked() -> None:
+    assert silent("prompts", level(measured(1, prompts(50, 200)), measured(2, prompts(50, 200, tokens=900))))

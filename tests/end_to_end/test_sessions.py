@@ -89,6 +89,47 @@ def test_each_round_may_have_its_own_history(fluxperf: Fluxperf, serve: Serve) -
     assert fluxperf.round(2, 2)["configuration"]["history"] == "its own answers"
 
 
+def test_each_level_repeats_its_own_answers(fluxperf: Fluxperf, serve: Serve) -> None:
+    write_sessions(fluxperf)
+    server = serve(Echo())
+    ended = fluxperf.measure(server.url, "--mode multi_turn --concurrency 1 2 --same-samples --control-round")
+    assert ended.code == 0, ended.err
+    rounds = [histories(server.bodies[start : start + TOTAL]) for start in range(0, 6 * TOTAL, TOTAL)]
+    assert rounds[0] == rounds[1] != rounds[3] == rounds[4]
+    answers = {text for before in rounds[5].values() for text in before[0] if text.startswith("answer")}
+    assert answers
+    assert not answers & {text for before in rounds[4].values() for text in before[0]}
+
+
+def test_what_refuses_is_noticed_also_with_fewer_sessions_than_places(fluxperf: Fluxperf, serve: Serve) -> None:
+    write_sessions(fluxperf)
+    server = serve(lambda exchange: exchange.answer(401, "no"))
+    ended = fluxperf.measure(server.url, "--mode multi_turn --concurrency 10")
+    assert ended.code == 3
+    assert "--api-key" in ended.err
+    assert len(server.bodies) == len(TURNS)
+
+
+def test_the_pauses_are_the_same_in_each_round(fluxperf: Fluxperf, mock: Mock) -> None:
+    write_sessions(fluxperf)
+    assert fluxperf.measure(mock.url, "--mode multi_turn --concurrency 4 --think-time 0.01-0.4").code == 0
+    pauses = []
+    for number in (1, 2):
+        result = fluxperf.round(4, number)
+        rows = {(row["index"], row["turn"]): row for row in result["requests"]}
+        pauses.append(
+            {
+                (index, turn): row["sent_s"] - rows[index, turn - 1]["sent_s"] - rows[index, turn - 1]["end_ms"] / 1000
+                for (index, turn), row in rows.items()
+                if turn
+            }
+        )
+        assert all(check["ok"] for check in result["summary"]["checks"] if check["name"] == "turnaround")
+    first, later = pauses
+    assert later == pytest.approx(first, abs=0.1)
+    assert len({round(pause, 2) for pause in first.values()}) > 2
+
+
 def test_the_turns_of_a_session_come_one_after_the_other(fluxperf: Fluxperf, mock: Mock) -> None:
     write_sessions(fluxperf)
     assert fluxperf.measure(mock.url, "--mode multi_turn --concurrency 3 --rounds 1").code == 0
@@ -131,7 +172,7 @@ def test_the_oldest_turns_are_left_out_beyond_the_limit(fluxperf: Fluxperf, serv
     assert dropped[-1] > 0
     (last, *_) = histories(server.bodies)["question 2.3"]
     assert len(last) == 1 + 2 * (3 - dropped[-1])
-    assert "Oldest turns" in ended.out
+    assert "oldest turns" in ended.out
     assert [row["dropped_turns"] for row in fluxperf.round(1, 2)["requests"] if row["index"] == 2] == dropped
 
 
@@ -183,9 +224,8 @@ def test_a_run_that_was_killed_goes_on_with_the_answers_of_round_1(
     begun = len(server.bodies)
     ended = fluxperf.measure(server.url, f"{options} --resume")
     assert ended.code == 0, ended.err
-    again = server.bodies[begun:]
-    assert len(again) == TOTAL  # round 2 alone
-    assert histories(again) == histories(first)
+    assert len(server.bodies) < begun + 2 * TOTAL  # round 2 alone, and what was still on its way
+    assert histories(server.bodies[-TOTAL:]) == histories(first)
 
 
 def test_a_worker_that_dies_loses_one_turn_of_each_session_it_had(fluxperf: Fluxperf, serve: Serve) -> None:

@@ -150,12 +150,28 @@ def counting(board: Board, tmp_path: Path) -> Recorder:
     return Recorder(board, Outlets(tmp_path / "rows", tmp_path / "uncounted"), slo, Words())
 
 
+def count_all(recorder: Recorder) -> None:
+    for _ in recorder.settle(lambda: True):
+        pass
+    recorder.close()
+
+
+def test_what_nobody_came_to_count_is_entered_all_the_same(counting: Recorder, tmp_path: Path) -> None:
+    for index in range(3):
+        counting.finish(answered(say("One two"), stop(), index=index, transcript=Transcript()), b"{}")
+    next(counting.settle(lambda: False))
+    counting.close()
+    rows = list(Spooled([tmp_path / "rows"], from_row))
+    assert [(row.index, row.counted_tokens) for row in rows] == [(0, None), (1, None), (2, None)]
+    assert counting.tally.outcomes == {Outcome.OK: 3}
+
+
 def test_tokens_are_counted_once_the_round_is_over(counting: Recorder, board: Board, tmp_path: Path) -> None:
     silent = answered(say("One two"), say(" three four five"), stop(), transcript=Transcript())
     counting.finish(silent, b"{}")
     assert (counting.tally.outcomes, list(Spooled([tmp_path / "rows"], from_row))) == ({}, [])
     assert board.total(Column.DONE) == 1
-    counting.close()
+    count_all(counting)
     (row,) = Spooled([tmp_path / "rows"], from_row)
     assert (row.output_events, row.counted_tokens, row.output_tokens) == (2, 5, 5)
     tally = counting.tally
@@ -187,7 +203,7 @@ def test_what_the_server_counted_or_nobody_can_does_not_wait(
 def test_the_gaps_of_a_long_answer_outlast_the_wait(counting: Recorder) -> None:
     events = GAPS_AT_ONCE * 2 + 10
     counting.finish(answered(*[say("x ")] * events, stop(), transcript=Transcript()), b"{}")
-    counting.close()
+    count_all(counting)
     gaps = counting.tally.histograms["chunk_gap_ms"]
     assert (gaps.count, gaps.sum) == (events - 1, (events - 1) * 1000)
     assert counting.tally.sums["output_tokens"] == events

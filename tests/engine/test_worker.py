@@ -91,7 +91,7 @@ def plan(tmp_path: Path) -> Iterator[PlanRound]:
         shared = Shared(writer.finish(), Tickets(), Board(2))
         made.append(shared)
         outlets = replace(Outlets(tmp_path / "rows", tmp_path / "uncounted"), **changes)
-        order = RoundOrder(lanes=lanes, total_requests=total, concurrency=lanes, outlets=outlets)
+        order = RoundOrder(lanes=lanes, sessions=total, concurrency=lanes, outlets=outlets)
         planned = Round(shared, tickets, order)
         planned.lay_out()
         return planned
@@ -111,6 +111,10 @@ async def at_once() -> int:
     return now_ns()
 
 
+async def alone() -> None:
+    """There is no other worker to wait for."""
+
+
 @asynccontextmanager
 async def working(planned: Round, script: Script, **changes: Any) -> AsyncIterator[tuple[Server, Worker]]:
     """A server that follows the script, and a worker for the round; changes are of the worker's Client."""
@@ -122,7 +126,7 @@ async def run(planned: Round, script: Script, **changes: Any) -> tuple[Server, T
     """Runs the round from beginning to end."""
     async with working(planned, script, **changes) as (server, worker):
         await worker.warm(planned.order.lanes)
-        tally, _ = await worker.run_round(planned.order, at_once)
+        tally, _ = await worker.run_round(planned.order, at_once, alone)
     return server, tally
 
 
@@ -230,7 +234,7 @@ async def test_a_request_that_takes_too_long_is_a_timeout(plan: PlanRound) -> No
     async with serving(stall) as server:
         template = make_template(server.url, {}, NS_PER_MS)
         async with open_worker(NUMBER, client_of(server, template=template), planned.shared) as worker:
-            await worker.run_round(planned.order, at_once)
+            await worker.run_round(planned.order, at_once, alone)
     assert planned.outcomes() == [Outcome.TIMEOUT] * 2
 
 
@@ -252,7 +256,7 @@ async def test_the_first_wave_waits_with_everything_prepared_until_the_start(pla
 
     async with working(planned, replying(ANSWER)) as (server, worker):
         await worker.warm(3)
-        await worker.run_round(planned.order, start)
+        await worker.run_round(planned.order, start, alone)
     assert len(starts) == 1
     assert all((row.sent_ns or 0) >= starts[0] for row in planned.rows())
 
@@ -265,7 +269,7 @@ async def test_a_start_that_is_past_lets_go_at_once(plan: PlanRound) -> None:
         return 1
 
     async with working(planned, replying(ANSWER)) as (_, worker):
-        await worker.run_round(planned.order, start)
+        await worker.run_round(planned.order, start, alone)
     assert planned.outcomes() == [Outcome.OK] * 3
 
 
@@ -277,7 +281,7 @@ async def test_connections_are_opened_before_the_round_and_kept_for_the_next(pla
             planned.lay_out()
             await worker.warm(4)
             await until(lambda: server.connections == 4)
-            _, audit = await worker.run_round(planned.order, at_once)
+            _, audit = await worker.run_round(planned.order, at_once, alone)
             assert [row.connect_ns for row in planned.rows()] == [0] * 8
             assert (audit.opened, audit.reopened) == (opened, 0)
             assert audit.reads >= 8
@@ -316,7 +320,7 @@ async def test_over_http_2_a_server_that_says_goodbye_costs_connections_but_no_r
     planned = plan(10, 1)
     async with working(planned, http2(leave_after_three), http="2") as (server, worker):
         await worker.warm(1)
-        _, audit = await worker.run_round(planned.order, at_once)
+        _, audit = await worker.run_round(planned.order, at_once, alone)
     assert planned.outcomes() == [Outcome.OK] * 10
     assert {row.resent for row in planned.rows()} == {0}
     assert (audit.opened, audit.reopened, server.connections) == (1, 3, 4)
@@ -340,7 +344,7 @@ async def test_over_http_2_requests_share_connections_and_a_stop_cuts_them_off(p
         client = client_of(server, route=Route(server.address, "2", streams_per_connection=40))
         async with open_worker(NUMBER, client, planned.shared) as worker:
             await worker.warm(40)
-            tally, audit = await worker.run_round(planned.order, at_once)
+            tally, audit = await worker.run_round(planned.order, at_once, alone)
     assert tally.outcomes == {Outcome.OK: 10, Outcome.CUT_OFF: 40}
     assert (audit.opened, audit.reopened, server.connections) == (1, 0, 1)
 
@@ -383,7 +387,7 @@ async def test_a_stop_cuts_off_what_is_in_flight(plan: PlanRound) -> None:
 
     async with working(planned, answer_three) as (server, worker), trio.open_nursery() as nursery:
         nursery.start_soon(stop, worker)
-        tally, _ = await worker.run_round(planned.order, at_once)
+        tally, _ = await worker.run_round(planned.order, at_once, alone)
     assert Counter(planned.outcomes()) == tally.outcomes == {Outcome.OK: 3, Outcome.CUT_OFF: 2}
     assert len([*planned.shared.tickets.drawn()]) == len(server.requests) == 5
     assert all(row.sent_ns is not None and row.done_ns is not None for row in planned.rows())
@@ -399,7 +403,7 @@ async def test_a_stop_before_the_start_sends_nothing(plan: PlanRound) -> None:
         raise AssertionError
 
     async with working(planned, stall) as (server, worker):
-        await worker.run_round(planned.order, start)
+        await worker.run_round(planned.order, start, alone)
     assert server.requests == []
     assert [(row.outcome, row.sent_ns) for row in planned.rows()] == [(Outcome.CUT_OFF, None)] * 2
 
@@ -409,7 +413,7 @@ async def test_a_stop_between_rounds_does_nothing(plan: PlanRound) -> None:
     planned = plan(2, 1)
     async with working(planned, replying(ANSWER)) as (_, worker):
         worker.stop()
-        await worker.run_round(planned.order, at_once)
+        await worker.run_round(planned.order, at_once, alone)
         worker.stop()
     assert planned.outcomes() == [Outcome.OK] * 2
 
@@ -537,7 +541,7 @@ async def test_a_worker_leaves_no_descriptor_behind(plan: PlanRound) -> None:
         before = count_descriptors()
         async with open_worker(NUMBER, client_of(server), planned.shared) as worker:
             await worker.warm(5)
-            await worker.run_round(planned.order, at_once)
+            await worker.run_round(planned.order, at_once, alone)
         await until(lambda: server.open_connections == 0)
         assert count_descriptors() == before
 

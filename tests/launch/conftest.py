@@ -51,7 +51,7 @@ class Ground:
         """The orders of workers with so many lanes each."""
         total = sum(lanes)
         return {
-            worker: RoundOrder(lanes=count, total_requests=total, concurrency=total, outlets=self.outlets(worker))
+            worker: RoundOrder(lanes=count, sessions=total, concurrency=total, outlets=self.outlets(worker))
             for worker, count in enumerate(lanes)
         }
 

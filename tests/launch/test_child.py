@@ -13,7 +13,7 @@ from fluxperf.launch.messages import ROUND, Message, Unpacker, pack
 def test_an_order_comes_over_the_pipe_as_it_was(transcripts: Path | None, debug_log: Path | None) -> None:
     order = RoundOrder(
         lanes=3,
-        total_requests=20,
+        sessions=20,
         concurrency=5,
         outlets=Outlets(
             rows=Path("spool/worker_0.rows"),

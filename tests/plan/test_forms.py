@@ -196,3 +196,12 @@ def test_many_unknown_keys_are_not_all_listed() -> None:
     with pytest.raises(DatasetError, match=r"'k11', \.\.\., but") as caught:
         read({f"k{number}": 1 for number in range(100)})
     assert "k12" not in str(caught.value)
+
+
+def test_sessions_have_no_unknown_roles() -> None:
+    """In the middle too, where a mistyped system message would be lost without a word."""
+    value = {"messages": [user("a"), {"role": "sytem", "content": "b"}, user("c")]}
+    with pytest.raises(DatasetError, match=r"messages\[1\] has the unknown role 'sytem'"):
+        read(value, "multi_turn")
+    kept = {"messages": [user("a"), {"role": "tool", "content": "b"}, user("c")]}
+    assert turns(kept, "multi_turn") == ((user("a"),), (user("c"),))

@@ -305,7 +305,7 @@ def test_think_time_is_a_number_or_a_range(raw: object, seconds: tuple[float, fl
         ("1..2-3", "takes a number, not '1..2'"),
         ("1-inf", "takes a number, not '1-inf'"),
         ("1-86401", "must be at least 0, at most 86400, not 86401"),
-        ([1, 2], "takes a number, not [1, 2]"),
+        ([1, 2, 3], "takes a number, not [1, 2, 3]"),
         (True, "takes a number, not True"),
     ],
 )

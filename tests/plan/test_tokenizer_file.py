@@ -8,7 +8,7 @@ import pytest
 
 from fluxperf.errors import FluxPerfError, Interrupted, RunFailed, UsageError
 from fluxperf.plan import tokenizer_file
-from fluxperf.plan.tokenizer_file import find_name_problem, find_tokenizer
+from fluxperf.plan.tokenizer_file import find_name_problem, find_tokenizer, is_of_the_hub
 from tests.plan.model_hub import COMMIT, ModelHub
 
 CONVERSION = (
@@ -239,3 +239,28 @@ def test_an_interrupted_download_interrupts(library: Path, number: int) -> None:
     with pytest.raises(Interrupted) as caught:
         find_tokenizer("org/good")
     assert caught.value.signum == number
+
+
+def test_what_the_hub_said_is_told_without_secrets(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_abcdefgh")
+    code = """
+        def hf_hub_url(*_, **__):
+            return "url"
+        def get_hf_file_metadata(url, timeout):
+            raise ValueError("hf_abcdefgh is refused by 'http://me:s3cret@hub.example/org/name'")
+        def hf_hub_download(*_, local_files_only):
+            raise FileNotFoundError
+    """
+    library.write_text(dedent(code))
+    with pytest.raises(RunFailed) as caught:
+        find_tokenizer("org/name")
+    assert "s3cret" not in str(caught.value)
+    assert "hf_abcdefgh" not in str(caught.value)
+    assert "hub.example" in str(caught.value)
+
+
+def test_what_is_here_or_cannot_be_is_not_of_the_hub(tmp_path: Path) -> None:
+    assert is_of_the_hub("org/name")
+    assert not is_of_the_hub(str(tmp_path))
+    assert not is_of_the_hub("./org")
+    assert not is_of_the_hub("x" * 5000)

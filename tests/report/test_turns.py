@@ -47,8 +47,8 @@ def test_the_turns_of_a_round_and_of_two(
 
 
 def test_that_histories_were_cut_short_is_told_where_it_is_so(a_round: Build) -> None:
-    assert not any("left out" in line for line in turn_lines(with_turns(a_round(), figures(0, 1)), None))
-    assert any("left out" in line for line in turn_lines(with_turns(a_round(), figures(0, 1, shortened=1)), None))
+    assert not any("oldest turns" in line for line in turn_lines(with_turns(a_round(), figures(0, 1)), None))
+    assert any("oldest turns" in line for line in turn_lines(with_turns(a_round(), figures(0, 1, shortened=1)), None))
 
 
 def test_of_many_turns_the_first_and_the_last_are_shown(a_round: Build) -> None:

@@ -23,7 +23,7 @@ from fluxperf.plan.recipe.overrides import Notes, tell_overrides
 from fluxperf.plan.recipe.server import Scene, ServerBlock, choose_block, find_port, read_server
 from fluxperf.plan.recipe.surroundings import RecipeSurroundings
 from fluxperf.plan.recipe.values import Reader, check_keys
-from fluxperf.plan.settings import SettingFault, Settings, check_settings, option_name
+from fluxperf.plan.settings import OF_SESSIONS, SettingFault, Settings, check_settings, option_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +161,7 @@ class _StageReading:
         if "no_shuffle_round2" in given:
             raw.pop("round2_order", None)
         raw |= given
-        self._drop_context(raw, title)
+        self._drop_session_options(raw, title)
         found = check_settings(raw, lambda name: self._call(name, items))
         faults = [] if isinstance(found, Settings) else found
         faults += find_faults(raw, self.common.file, self.reader.lookup)
@@ -170,15 +170,15 @@ class _StageReading:
             self._place(fault, items)
         return found if isinstance(found, Settings) else None
 
-    def _drop_context(self, raw: dict[str, Any], title: str) -> None:
-        """Older recipes have it whatever the mode; what is no number of tokens stays, to be told."""
-        name = "max_context_tokens"
-        if raw.get("mode") == "multi_turn" or raw.get(name) is None or name in self.common.given:
-            return
-        with suppress(Fault):
-            READERS[name](raw[name])
-            del raw[name]
-            self.common.remarks.add(f"{name} matters only in multi_turn, and does nothing here", title)
+    def _drop_session_options(self, raw: dict[str, Any], title: str) -> None:
+        """`global` may have them for other stages, and older recipes have one whatever the mode. Faulty ones stay."""
+        for name in OF_SESSIONS if raw.get("mode") != "multi_turn" else ():
+            if raw.get(name) is None or name in self.common.given:
+                continue
+            with suppress(Fault):
+                READERS[name](raw[name])
+                del raw[name]
+                self.common.remarks.add(f"{name} matters only in multi_turn, and does nothing here", title)
 
     def _call(self, name: str, items: Mapping[str, Item]) -> str:
         if name in self.common.given:

@@ -116,8 +116,7 @@ def test_option_is_read(recipes: Recipes, line: str, value: Any) -> None:
             "tokenizer_name: bin",
             "tokenizer_name: cannot be used: there is no tokenizer.json in bin; give a folder that holds one",
         ),
-        ("own_history: true", "own_history: needs mode multi_turn: it is about sessions of several turns"),
-        ("think_time: 1-2", "think_time: needs mode multi_turn: it is about sessions of several turns"),
+        ("own_history: 5", "own_history: must be true or false, not 5"),
         (
             "extra_body: {stream: false}",
             'extra_body: cannot turn off "stream": requests that do not stream are not yet built',
