@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fluxperf.errors import FluxPerfError, RunFailed, UsageError
-from fluxperf_tools.command import parse, run
+from fluxperf_tools.command import parse, read_number, read_whole, run
 
 USAGE = """What it does.
 
@@ -74,6 +74,25 @@ def test_help_and_version_are_printed_whatever_else_is_asked(capsys: pytest.Capt
     assert capsys.readouterr().out == USAGE
     assert run(lambda: len(parsed("--version"))) == 0
     assert capsys.readouterr().out.split()[-1].count(".") == 2
+
+
+@pytest.mark.parametrize(("text", "number"), [("5", 5), ("+5", 5), ("-3", -3), ("0", 0), ("9" * 18, 10**18 - 1)])
+def test_whole_numbers(text: str, number: int) -> None:
+    assert read_whole("--seed", text) == number
+    assert read_number(parsed("in", "out", "--seed", text), "--seed") == number
+    assert read_number(parsed("in", "out"), "--min-tokens", 1) is None
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.5", "1e3", " 5", "5\n", "--5", "٣", "9" * 19])
+def test_what_is_no_whole_number_is_told(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--seed must be a whole number, but is "):
+        read_whole("--seed", text)
+
+
+def test_a_number_may_have_to_be_large_enough() -> None:
+    assert read_whole("--min-tokens", "2", 2) == 2
+    with pytest.raises(UsageError, match=r"^--min-tokens must be a whole number of at least 2, but is '1'$"):
+        read_whole("--min-tokens", "1", 2)
 
 
 def raising(error: BaseException) -> Callable[[], int]:

@@ -71,6 +71,35 @@ def test_a_hit_rate(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "the nearest to a hit rate of 95.0% is 89.3%" in capsys.readouterr().err
 
 
+def test_a_hit_rate_beyond_reach_makes_no_monster(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = "--hit-rate 0.99 --shared-tokens 60 --unique-tokens 30 --groups 2 --permutations 1"
+    assert generate(output, wanted) == 0
+    assert len(output.read_text("utf-8").splitlines()) < 400
+    told = capsys.readouterr().err
+    assert "the nearest to a hit rate of 99.0% is " in told
+    assert "prompts a group: more is to be had of more --shared-tokens" in told
+
+
+def test_lengths_that_words_cannot_make_are_told(
+    output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text(" ".join(chr(97 + n % 26) + chr(97 + n // 26) + "x" * 20 for n in range(300)), "utf-8")
+    words = f"--corpus {corpus} --groups 2 --per-group 3 --shared-tokens 40 --unique-tokens 1 --permutations 1"
+    assert generate(output, words) == 0
+    assert "6 of 6 prompts are not as long as designed, by +" in capsys.readouterr().err
+    for tokenizer in ("", "--tokenizer mock", "--template-tokens 3 6 5"):
+        assert generate(output, f"{SMALL} --turns 4 {tokenizer}") == 0
+        assert "as long as designed" not in capsys.readouterr().err
+
+
+def test_a_distance_that_there_are_too_few_groups_for_is_told(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert generate(output, f"{SMALL} --repeat-distance 3") == 0
+    assert "--repeat-distance 3 takes 4 groups, but there are 3: what came of it is 2" in capsys.readouterr().err
+    assert generate(output, f"{SMALL} --repeat-distance 2") == 0
+    assert "--repeat-distance" not in capsys.readouterr().err
+
+
 def test_sessions_are_requests_with_their_history(output: Path) -> None:
     assert generate(output, f"{SMALL} --turns 3 --branching 2 --reply-tokens 15") == 0
     rows = [json.loads(line) for line in output.read_text("utf-8").splitlines()]

@@ -222,11 +222,11 @@ def test_bytes_that_are_not_utf_8_are_told(tmp_path: Path, capsys: pytest.Captur
     [
         (["none.json", "out"], "none.json is not there"),
         (["empty", "out"], "holds no dump"),
-        (["dump.json", "dump.json"], "the dump itself"),
+        (["dump.json", "dump.json"], "is the source itself, and would be lost"),
         (["dump.json", "old", "--no-clobber"], "--no-clobber"),
         (["dump.json", "empty"], "is a directory"),
         (["dump.json", "out", "--min-turns", "9"], "nothing to write"),
-        (["dump.json", "out", "--max-turns", "0"], "--max-turns must be a whole number above 0"),
+        (["dump.json", "out", "--max-turns", "0"], "--max-turns must be a whole number of at least 1"),
         (["dump.json", "out", "--max-sessions", "1.5"], "--max-sessions must be"),
         (["dump.json", "out", "--max-sessions", "9" * 5000], "--max-sessions must be"),
         (["dump.json", "out", "--seed", "x"], "--seed must be"),
@@ -254,6 +254,23 @@ def test_the_output_within_the_input_is_no_input(tmp_path: Path, capsys: pytest.
     for _ in range(2):
         assert main([str(tmp_path), str(tmp_path / "out.jsonl")]) == 0
         assert ["entries", "read", "1"] in [line.split() for line in summary(capsys).split("\n")]
+    (tmp_path / "dump.json").unlink()
+    assert main([str(tmp_path), str(tmp_path / "out.jsonl")]) == 2
+    assert "out.jsonl was left out as the output" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("entry", [conversation(1), {"user_messages": ["mine"]}, {"text": "x"}, 5])
+def test_a_dump_in_the_directory_is_never_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], entry: Any
+) -> None:
+    write(tmp_path / "other.json", [conversation(2)])
+    dump = write(tmp_path / "dump.json", [entry])
+    before = dump.read_bytes()
+    assert main([str(tmp_path), str(dump)]) == 2
+    assert f"{dump} is one of the sources and would be lost: name another" in capsys.readouterr().err
+    assert dump.read_bytes() == before
+    dump.write_bytes(b"")
+    assert main([str(tmp_path), str(dump)]) == 0
 
 
 def test_what_it_wrote_can_be_processed_again(tmp_path: Path) -> None:

@@ -228,6 +228,38 @@ def test_a_member_that_does_not_unpack_is_a_fault_and_the_next_is_read(tmp_path:
     assert last.endswith('b.jsonl:1: = {"b": 1}')
 
 
+def test_an_encrypted_member_is_called_that_and_the_next_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "data.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.jsonl", b'{"a": 1}\n')
+        archive.writestr("b.jsonl", b'{"b": 1}\n')
+    data = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):  # of the first member, and of its entry in the list
+        data[data.index(signature) + flags] |= 1
+    path.write_bytes(data)
+    fault, last = told(list(read_records(path)))
+    assert fault == f"{path}/a.jsonl: encrypted: unpack it with its password"
+    assert last.endswith('b.jsonl:1: = {"b": 1}')
+
+
+@pytest.mark.parametrize("name", ["empty.zip", "empty"])
+def test_an_empty_zip_is_called_that(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / name, "w"):
+        pass
+    assert told(list(read_records(tmp_path / name))) == [f"{tmp_path}/{name}: an empty zip: there is nothing in it"]
+
+
+def test_a_zip_in_a_zip_is_told_beside_what_can_be_read(tmp_path: Path) -> None:
+    as_zip(tmp_path / "inner.zip")
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        archive.write(tmp_path / "inner.zip", "in/inner.zip")
+        archive.writestr("a.jsonl", b'{"a": 1}\n')
+    fault, record = told(list(read_records(tmp_path / "data.zip")))
+    assert fault.startswith(f"{tmp_path}/data.zip/in/inner.zip: a zip within a zip is not read")
+    assert record.endswith('a.jsonl:1: = {"a": 1}')
+    assert len(list(read_records(tmp_path / "data.zip", member="a.jsonl"))) == 1
+
+
 def test_parquet_in_a_zip(tmp_path: Path) -> None:
     as_parquet(tmp_path / "0.parquet")
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
@@ -267,6 +299,14 @@ def test_files_are_found_below_a_folder_in_order(tmp_path: Path) -> None:
     (tmp_path / "b" / "loop").symlink_to(tmp_path)
     (tmp_path / "gone.jsonl").symlink_to(tmp_path / "nowhere")
     assert [str(path.relative_to(tmp_path)) for path in find_files(tmp_path)] == wanted
+
+
+def test_folders_elsewhere_that_links_lead_to_are_searched(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x.jsonl").touch()
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "elsewhere")
+    assert find_files(tmp_path / "here") == [tmp_path / "here" / "link" / "x.jsonl"]
 
 
 @given(st.integers(), st.integers(1, 40), st.sampled_from(["lines", "array", "wrapped", "pretty"]))

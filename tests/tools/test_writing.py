@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,17 +90,44 @@ def test_no_clobber_refuses_before_and_after_the_work(tmp_path: Path) -> None:
 def test_what_cannot_be_written_is_said_before(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "out").symlink_to("/dev/stdout")
+    (tmp_path / "link").symlink_to("out")
+    (tmp_path / "devices").symlink_to("/dev")
+    (tmp_path / "loop").symlink_to("loop")
     for path, word in [
         (Path("-"), "stdout"),
         (tmp_path, "is a directory"),
         (tmp_path / "file" / "x" / "y", "is a file"),
         (tmp_path / "pipe", "no regular file"),
-        (Path("/proc/self/x"), "cannot be written") if os.geteuid() else (tmp_path / "pipe", "no regular"),
+        (Path("/dev/stdout"), "no place for a file"),
+        (Path("/dev/x.jsonl"), "no place for a file"),
+        (Path("/dev/fd/1"), "no place for a file"),
+        (Path("/proc/self/fd/1"), "no place for a file"),
+        (tmp_path / "out", "no place for a file"),
+        (tmp_path / "link", "no place for a file"),
+        (tmp_path / "devices" / "stdout", "no place for a file"),
     ]:
         with pytest.raises(UsageError, match=word):
             check_output(path)
     check_output(tmp_path / "file")
     check_output(tmp_path / "new" / "x")
+    check_output(tmp_path / "loop")
+
+
+def test_stdout_is_refused_though_it_is_redirected_to_a_file(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from fluxperf_tools import writing; "
+    code += "writing.write_jsonl(Path(sys.argv[1]), [{}])"
+    root = Path(__file__).resolve().parents[2]
+    env = os.environ | {"PYTHONPATH": f"{root}:{root / 'tools'}"}
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    for path in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"):
+        with (tmp_path / "redirected").open("w") as file:
+            words = [sys.executable, "-c", code, path]
+            ended = subprocess.run(
+                words, cwd=tmp_path, env=env, stdout=file, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert f"{path} is no place for a file" in ended.stderr
+        assert (tmp_path / "redirected").read_text() == ""
 
 
 def test_the_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +24,7 @@ from fluxperf.errors import FluxPerfError, RunFailed, UsageError
 from fluxperf.files import write_stream
 
 _OPTION = re.compile(r"^ +(?:(?P<short>-\w)[ ,]+)?(?P<name>--[\w-]+)(?:[ =](?P<value>[A-Z<]\S*))?", re.MULTILINE)
+_WHOLE = re.compile("[+-]?[0-9]{1,18}")
 _HELP = ("-h", "--help")
 _VERSION = "--version"
 
@@ -82,6 +83,20 @@ def parse(usage: str, argv: Sequence[str], lists: Collection[str] = ()) -> dict[
         reason = str(error).partition("\n")[0].strip()
         said = "the arguments do not fit" if not reason or reason.lower().startswith(("usage", "warning")) else reason
         raise UsageError(f"{said}\n{_usage_lines(usage)}{name()} --help lists the options") from error
+
+
+def read_number(given: Mapping[str, Any], option: str, least: int | None = None) -> int | None:
+    """The whole number that was given for an option; None if none was. Raises UsageError."""
+    return None if given[option] is None else read_whole(option, given[option], least)
+
+
+def read_whole(option: str, text: str, least: int | None = None) -> int:
+    """The whole number in the text, with a sign or without; at least `least`. Raises UsageError."""
+    number = int(text) if _WHOLE.fullmatch(text) else None
+    if number is None or (least is not None and number < least):
+        wanted = "" if least is None else f" of at least {least}"
+        raise UsageError(f"{option} must be a whole number{wanted}, but is {text[:40]!r}")
+    return number
 
 
 def name() -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fluxperf.errors import UsageError
-from fluxperf_tools.command import parse, run
+from fluxperf_tools.command import parse, read_number, run
 
 if TYPE_CHECKING:
     from fluxperf_tools.longbench.conversion import Order
@@ -51,6 +50,9 @@ The formats, of a row's context and input:
   context_only       {context}
   question_only      {input}
   concatenate        {context}, a line end, {input}
+
+Exit codes: 0 done, 2 wrong usage or nothing to use, 3 something failed (the
+hub cannot be reached, the disk is full).
 """
 
 
@@ -74,7 +76,7 @@ def read_order(argv: Sequence[str]) -> Order:
         raise UsageError("--output is missing: the file to write")
     for name in given["--dataset"]:
         read_dataset_name(name)
-    least, most = _number(given, "--min-tokens", 0), _number(given, "--max-tokens", 1)
+    least, most = read_number(given, "--min-tokens", 0), read_number(given, "--max-tokens", 1)
     if least is not None and most is not None and least > most:
         raise UsageError(f"--min-tokens {least} is more than --max-tokens {most}: nothing would be left")
     return Order(
@@ -85,7 +87,7 @@ def read_order(argv: Sequence[str]) -> Order:
         no_clobber=given["--no-clobber"],
         strict=given["--strict"],
         form=_read_format(given["--format"]),
-        wish=Wish(_number(given, "--num-samples", 1), _number(given, "--seed") or 0, not given["--no-shuffle"]),
+        wish=Wish(read_number(given, "--num-samples", 1), read_number(given, "--seed") or 0, not given["--no-shuffle"]),
         least_tokens=least,
         most_tokens=most,
         tokenizer=given["--tokenizer"],
@@ -101,7 +103,7 @@ def _convert(order: Order) -> int:
     check_output(order.output, order.no_clobber)
     tokens = load_tokens(order.tokenizer, parallel=True)
     if order.file is not None:
-        found = sources.list_file(order.file)
+        found = sources.list_file(order.file, order.output)
     elif order.folder is not None:
         found = sources.list_folder(order.folder, order.output)
     else:
@@ -119,15 +121,3 @@ def _read_format(name: str) -> Format | None:
         hint = f", did you mean {near[0]}?" if near else ""
         raise UsageError(f"--format: unknown format {name!r}{hint}\nknown are {', '.join([AUTO, *FORMATS])}")
     return form
-
-
-def _number(given: dict[str, Any], option: str, least: int | None = None) -> int | None:
-    """A whole number, at least `least`; None if the option was not given."""
-    text = given[option]
-    if text is None:
-        return None
-    if not re.fullmatch(r"[+-]?\d{1,18}", text.strip(), re.ASCII):
-        raise UsageError(f"{option} takes a whole number, not {text!r}")
-    if least is not None and int(text) < least:
-        raise UsageError(f"{option} must be at least {least}, not {int(text)}")
-    return int(text)

@@ -23,12 +23,12 @@ from fluxperf_tools.prefix.account import Outcome, describe_cache, document, tel
 from fluxperf_tools.prefix.blocks import BlockCache
 from fluxperf_tools.prefix.composition import Composer, Lexicon, as_row
 from fluxperf_tools.prefix.design import Design, Distances, Prompt, arrange, group_sizes
-from fluxperf_tools.prefix.options import MOST_PROMPTS, Options, read_options, read_seed
+from fluxperf_tools.prefix.options import Options, read_options, read_seed
 from fluxperf_tools.prefix.scales import Messages, Scale, load_scale
 from fluxperf_tools.prefix.slots import DEFAULT_SLOTS, SlotCache
-from fluxperf_tools.prefix.target import Surroundings, hit_rate, size_groups, split_prompt
+from fluxperf_tools.prefix.target import Surroundings, highest_rate, hit_rate, size_groups, split_prompt
 from fluxperf_tools.prefix.theory import Cache, Forecast, Orders, Sharing, forecast
-from fluxperf_tools.prefix.tree import Chain, grow
+from fluxperf_tools.prefix.tree import TOKEN_BYTES, Chain, grow
 from fluxperf_tools.prefix.words import own_words, read_corpus
 from fluxperf_tools.summary import say, sized
 from fluxperf_tools.writing import check_output, write_jsonl
@@ -75,7 +75,7 @@ The theory:
   --cache-tokens N        Tokens that a cache holds; several. One without end is always there
   --slots N               Slots of a llama.cpp server (-np); several (default 1)
   --max-output-tokens N   Answers take room, too: as the run's option (default 4)
-  --permutations N        Random orders to average over (default 20, fewer for more than 10,000 prompts)
+  --permutations N        Random orders to average over (default 20; beyond 10,000 prompts fewer, to 3)
   -h --help               Show this
   --version               Show the version
 
@@ -87,6 +87,7 @@ MOST_SLOT_PROMPTS = 5_000
 _BATCH = 64
 _OPTIONS_OF_MIXED = ("--mixed", "--output", "--seed", "--no-clobber")
 _NEAR = 0.01
+_NEAR_TOKENS = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -117,6 +118,7 @@ def _generate(argv: Sequence[str]) -> int:
         digest = file_digest(file, "sha256").hexdigest()
     write_theory(options.theory, outcome, digest)
     _warn(outcome, len(lexicon.starts))
+    _warn_of_lengths(outcome, scale, messages)
     say(tell(outcome, sized(written.size_bytes), written.replaced))
     return 0
 
@@ -154,20 +156,20 @@ def _settle(options: Options, scale: Scale) -> Design:
     if target is None:
         return design
     around = Surroundings(options.block_sizes[0], scale.head_tokens, scale.tail_tokens)
+    is_beyond = False
     if target.prompt_tokens is None:
+        is_beyond = target.hit_rate > highest_rate(design, around)
         design = size_groups(design, target.hit_rate, around)
     else:
         design = split_prompt(design, target.hit_rate, target.prompt_tokens, around)
-    if design.prompts > MOST_PROMPTS:
-        raise UsageError(
-            f"--hit-rate {target.hit_rate:g} would take {design.prompts:,} prompts, more than the {MOST_PROMPTS:,} "
-            "that are made: ask for a lower one, or for more --shared-tokens"
-        )
     reached = hit_rate(design, around)
-    if abs(reached - target.hit_rate) > _NEAR:
+    if is_beyond or abs(reached - target.hit_rate) > _NEAR:
+        nearest = f"the nearest to a hit rate of {100 * target.hit_rate:.1f}% is {100 * reached:.1f}%"
         complain(
-            f"the nearest to a hit rate of {100 * target.hit_rate:.1f}% is {100 * reached:.1f}%: more is to be had of "
-            "larger groups, finer steps of smaller blocks or longer prompts"
+            f"{nearest}, of {design.per_group:,} prompts a group: more is to be had of more --shared-tokens, fewer "
+            "--unique-tokens, or groups as large as --per-group asks for"
+            if is_beyond
+            else f"{nearest}: more is to be had of larger groups, finer steps of smaller blocks or longer prompts"
         )
     return design
 
@@ -216,6 +218,33 @@ def _warn(outcome: Outcome, starts: int) -> None:
             f"{most:,} texts are to begin differently, but there are {starts:,} words: some begin with the same one, "
             "and share a token or two more; what they share was measured, and the theory is of that"
         )
+    distance = design.repeat_distance
+    if distance is not None and design.groups <= distance:
+        complain(
+            f"--repeat-distance {distance:,} takes {distance + 1:,} groups, but there are {design.groups:,}: what came "
+            f"of it is {outcome.distances.most:,} at most"
+        )
     for found in outcome.forecasts:
         if not found.fits:
             complain(f"{describe_cache(found.cache)}: a prompt with its answer is larger, so no engine could serve it")
+
+
+def _warn_of_lengths(outcome: Outcome, scale: Scale, messages: Sequence[Messages]) -> None:
+    """Says if prompts are longer or shorter than designed: words cannot make up every small number of tokens."""
+    design = outcome.options.design
+    around: dict[int, int] = {}  # by the number of turns, the tokens of the template alone
+    differences = []
+    for one, texts, chain in zip(outcome.prompts, messages, outcome.chains, strict=True):
+        turns = len(one.way)
+        if turns not in around:
+            (empty,) = scale.encode([[(role, "") for role, _ in texts]])
+            around[turns] = -(-len(empty) // TOKEN_BYTES)
+        history = (turns - 1) * (design.unique_tokens + design.reply_tokens)
+        designed = around[turns] + design.shared_tokens + design.unique_tokens + history
+        differences.append(chain.tokens - designed)
+    off = sum(abs(difference) > _NEAR_TOKENS for difference in differences)
+    if off:
+        complain(
+            f"{off:,} of {len(differences):,} prompts are not as long as designed, by {min(differences):+,} to "
+            f"{max(differences):+,} tokens, since words cannot make up every length; the theory is of what they are"
+        )

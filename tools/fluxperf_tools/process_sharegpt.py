@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 from fluxperf.errors import UsageError
 from fluxperf.meter import track
 from fluxperf.plan.tokens import load_tokens
-from fluxperf_tools.command import complain, parse, run
+from fluxperf_tools.command import complain, parse, read_number, run
+from fluxperf_tools.originals import spare_file, spare_files
 from fluxperf_tools.reading import SUFFIXES, find_files
 from fluxperf_tools.sharegpt.account import Sent, account_of_cleaning, account_of_entries, account_of_output
 from fluxperf_tools.sharegpt.gathering import Gathered, Limits, gather
@@ -47,6 +47,8 @@ Options:
 
 Exit codes: 0 done, 2 wrong usage or nothing to use, 3 something failed.
 """
+# Of what this tool writes; the rows of other people's data have others.
+_OWN_KEYS = frozenset({"session_id", "user_messages", "assistant_messages"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _process(argv: Sequence[str]) -> int:
     given = parse(USAGE, argv)
     source, output = Path(given["INPUT"]), Path(given["OUTPUT"])
-    choice = Choice(_number(given, "--max-sessions"), _seed(given), shuffle=not given["--no-shuffle"])
+    most, seed = read_number(given, "--max-sessions", 1), read_number(given, "--seed") or 0
+    choice = Choice(most, seed, shuffle=not given["--no-shuffle"])
     limits = _limits(given)
     check_output(output, given["--no-clobber"])
     sources = find_sources(source, output)
@@ -78,13 +81,12 @@ def find_sources(source: Path, output: Path) -> list[Path]:
     if not source.exists():
         raise UsageError(f"{source} is not there: name a dump, or a directory with dumps")
     if not source.is_dir():
-        if output.exists() and source.samefile(output):
-            raise UsageError(f"{output} is the dump itself, and would be lost: name another file for the sessions")
+        spare_file(source, output)
         return [source]
-    found = [path for path in find_files(source, SUFFIXES) if not (output.exists() and path.samefile(output))]
+    found = find_files(source, SUFFIXES)
     if not found:
         raise UsageError(f"{source} holds no dump: no file ends in {', '.join(SUFFIXES)}")
-    return found
+    return spare_files(found, output, _OWN_KEYS)
 
 
 def _complain_of(gathered: Gathered) -> None:
@@ -96,30 +98,14 @@ def _complain_of(gathered: Gathered) -> None:
 
 def _limits(given: Mapping[str, Any]) -> Limits:
     limits = Limits(
-        _number(given, "--min-turns") or 1,
-        _number(given, "--max-turns"),
-        _number(given, "--min-tokens"),
-        _number(given, "--max-tokens"),
+        read_number(given, "--min-turns", 1) or 1,
+        read_number(given, "--max-turns", 1),
+        read_number(given, "--min-tokens", 1),
+        read_number(given, "--max-tokens", 1),
     )
     if limits.min_tokens and limits.max_tokens and limits.min_tokens > limits.max_tokens:
         raise UsageError(f"--min-tokens {limits.min_tokens} is above --max-tokens {limits.max_tokens}")
     return limits
-
-
-def _number(given: Mapping[str, Any], name: str) -> int | None:
-    text = given[name]
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdecimal() or not 0 < int(text[:19]) < 10**18:
-        raise UsageError(f"{name} must be a whole number above 0, but is {text!r}")
-    return int(text)
-
-
-def _seed(given: Mapping[str, Any]) -> int:
-    text = given["--seed"]
-    if not re.fullmatch("-?[0-9]{1,18}", text):
-        raise UsageError(f"--seed must be a whole number, but is {text!r}")
-    return int(text)
 
 
 def _folder_above(output: Path) -> Path:

@@ -24,7 +24,9 @@ __all__ = ["SUFFIXES", "Fault", "Place", "Record", "find_files", "read_records"]
 SUFFIXES = (".jsonl", ".json", ".parquet", ".zip")
 _BUFFER_BYTES = 1 << 18
 _ROWS_AT_ONCE = 64
-_PARQUET, _ZIP, _GZIP = b"PAR1", b"PK\x03\x04", b"\x1f\x8b"
+_PARQUET, _GZIP = b"PAR1", b"\x1f\x8b"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the second one: of a zip without members
+_ENCRYPTED = 1  # a flag of a zip's member
 _BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 
 
@@ -86,7 +88,7 @@ def _read(file: IO[bytes], path: str, member: str | None = None) -> Iterator[Rec
     file.seek(0)
     if head == _PARQUET:
         return _read_parquet(file, path)
-    if head == _ZIP:
+    if head in _ZIP:
         return _read_zip(file, path, member)
     named = Path(path).suffix.lower()
     if head.startswith(_GZIP):
@@ -104,21 +106,33 @@ def _read_zip(file: IO[bytes], path: str, only: str | None) -> Iterator[Record |
         yield Fault(Place(path), f"a broken zip ({error}); fetch it again")
         return
     with archive:
-        names = sorted(name for name in archive.namelist() if (name == only if only else _is_member(name)))
-        if not names:
+        inside = sorted(archive.infolist(), key=lambda one: one.filename)
+        found = [one for one in inside if (one.filename == only if only else _is_member(one.filename))]
+        nested = [] if only else [one for one in inside if _is_member(one.filename, SUFFIXES[3:])]
+        if not inside:
+            yield Fault(Place(path), "an empty zip: there is nothing in it")
+        elif not found and not nested:
             yield Fault(Place(path), f"no member of this zip is one of {', '.join(SUFFIXES[:3])}")
-        for name in names:
-            inner = f"{path}/{name}"
-            try:
-                with archive.open(name) as member, _member(member) as stream:
-                    yield from _read(stream, inner)
-            except _BROKEN_ARCHIVE as error:
-                yield Fault(Place(inner), f"cannot be unpacked from here on ({error}); fetch the zip again")
+        for one in nested:
+            yield Fault(Place(f"{path}/{one.filename}"), "a zip within a zip is not read: unpack the outer one")
+        for one in found:
+            yield from _read_member(archive, one, f"{path}/{one.filename}")
 
 
-def _is_member(name: str) -> bool:
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> Iterator[Record | Fault]:
+    if member.flag_bits & _ENCRYPTED:
+        yield Fault(Place(path), "encrypted: unpack it with its password")
+        return
+    try:
+        with archive.open(member) as packed, _member(packed) as stream:
+            yield from _read(stream, path)
+    except _BROKEN_ARCHIVE as error:
+        yield Fault(Place(path), f"cannot be unpacked from here on ({error}); fetch the zip again")
+
+
+def _is_member(name: str, suffixes: Collection[str] = SUFFIXES[:3]) -> bool:
     suffix = Path(name).suffix.lower()
-    return suffix in SUFFIXES[:3] and not any(map(_is_hidden, name.split("/")))
+    return suffix in suffixes and not any(map(_is_hidden, name.split("/")))
 
 
 def _member(member: IO[bytes]) -> IO[bytes]:

@@ -15,6 +15,9 @@ from fluxperf.errors import RunFailed, UsageError
 from fluxperf.files import write_whole
 
 _PIECE_BYTES = 1 << 20
+_DEVICES = ("/dev", "/proc")
+_MEMORY = "/dev/shm"  # noqa: S108 - where files are kept in memory: the one place in /dev that is for them
+_MOST_LINKS = 40
 _encoder = msgspec.json.Encoder()
 
 
@@ -31,6 +34,8 @@ def check_output(path: Path, no_clobber: bool = False) -> None:
     """Raises UsageError if `write_jsonl` could not write there; to be asked before any work."""
     if str(path) == "-":
         raise UsageError("a dataset is written to a file, whole or not at all, not to stdout: name the file")
+    if _is_device(path):
+        raise UsageError(f"{path} is no place for a file: name one that is not in {' or '.join(_DEVICES)}")
     if path.is_dir():
         raise UsageError(f"{path} is a directory: name a file in it")
     if no_clobber and os.path.lexists(path):
@@ -78,6 +83,18 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]], *, no_clobber: bo
 
     write_whole(target, pieces())
     return Written(count, target.stat().st_size, replaced)
+
+
+def _is_device(path: Path) -> bool:
+    """Whether it is in /dev or /proc, or a link to there: what stands behind (a redirected stdout) is not ours."""
+    for _ in range(_MOST_LINKS):
+        here = Path(os.path.realpath(path.parent), path.name)
+        if any(map(here.is_relative_to, _DEVICES)) and not here.is_relative_to(_MEMORY):
+            return True
+        if not here.is_symlink():
+            return False
+        path = here.parent / here.readlink()
+    return False
 
 
 def _encode(row: Mapping[str, Any]) -> bytes:

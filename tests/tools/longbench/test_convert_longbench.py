@@ -9,6 +9,7 @@ import random
 import re
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from fluxperf.plan.workload import open_dataset
 from fluxperf_tools.convert_longbench import USAGE, main
+from fluxperf_tools.longbench.conversion import _batches, _Prompt
 from tests.tools import hub as fake
 from tests.tools.longbench_rows import Row, lines, row, row_v2, write_lines
 from tests.tools.parquet_files import write_parquet
@@ -257,11 +259,83 @@ def test_a_file_is_replaced_and_said_so_unless_refused(
     assert out.stat().st_ino == before
 
 
-def test_what_an_earlier_run_wrote_into_the_folder_is_not_read(tmp_path: Path) -> None:
+def test_what_an_earlier_run_wrote_into_the_folder_is_not_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_lines(tmp_path / "trec.jsonl", [row("trec", n) for n in range(3)])
     for _ in range(2):
         assert convert("--input-dir", tmp_path, "--output", tmp_path / "mixed.jsonl", "--strict") == 0
     assert len(texts(tmp_path / "mixed.jsonl")) == 3
+    (tmp_path / "trec.jsonl").unlink()
+    assert convert("--input-dir", tmp_path, "--output", tmp_path / "mixed.jsonl") == 2
+    assert "mixed.jsonl was left out as the output" in capsys.readouterr().err
+
+
+def test_a_source_is_never_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "in"
+    raw = write_lines(folder / "trec.jsonl", [row("trec", n) for n in range(3)])
+    sessions = write_lines(folder / "s.jsonl", [{"user_messages": ["x"]}])
+    write_parquet([row("trec", 5)], folder / "x.parquet")
+    (tmp_path / "link").symlink_to(raw)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    for output in (raw, tmp_path / "link", sessions, folder / "x.parquet"):
+        assert convert("--input-dir", folder, "--output", output) == 2
+        assert f"{output} is one of the sources and would be lost: name another" in capsys.readouterr().err
+    for output in (raw, tmp_path / "link"):
+        assert convert("--input-file", raw, "--output", output) == 2
+        assert "is the source itself, and would be lost: name another" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_an_entry_without_an_id_that_says_what_another_does_is_a_duplicate(
+    tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And with an id it is none, but counted; 5, 5.0 and "5" are one id."""
+    said: Row = {"dataset": "trec", "context": "C", "input": "I"}
+    other = said | {"context": "D"}
+    rows: list[Row] = [said, said | {"_id": 5}, other | {"_id": 5.0}, other | {"_id": "5"}, said | {"_id": "six"}, said]
+    for seed in range(9):
+        path = write_lines(tmp_path / "x.jsonl", random.Random(seed).sample(rows, len(rows)))
+        for asked in ([], ["--no-shuffle"], ["--num-samples", "1"]):
+            assert convert("--input-file", path, "--output", out, "--seed", seed, *asked) == 0
+            assert "duplicates      4 removed" in capsys.readouterr().out
+    write_lines(path, [said, said | {"_id": 5}, said | {"_id": 6}])
+    assert convert("--input-file", path, "--output", out) == 0
+    assert texts(out) == ["C\nI"] * 2
+    assert "1 of the written texts is the same as another's" in capsys.readouterr().out
+
+
+def test_texts_without_an_id_are_all_kept_until_it_is_known_which_are_duplicates(tmp_path: Path, out: Path) -> None:
+    rows = [
+        {"context": f"{n}", "input": "", **({"_id": f"{n}"} if named else {})} for n in range(60) for named in (0, 1)
+    ]
+    write_lines(tmp_path / "x.jsonl", rows)
+    for seed in range(5):
+        command = ("--input-file", tmp_path / "x.jsonl", "--output", out, "--seed", seed)
+        assert convert(*command) == 0
+        wanted = texts(out)
+        assert len(set(wanted)) == 60
+        assert convert(*command, "--num-samples", 7) == 0
+        assert texts(out) == wanted[:7]
+
+
+def test_what_a_pipe_has_is_not_called_0_bytes(tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=[lines([row("trec", 1)])])
+    writer.start()
+    assert convert("--input-file", tmp_path / "pipe", "--output", out) == 0
+    writer.join()
+    assert "read            1 entry from 1 file\n" in capsys.readouterr().out
+
+
+def test_batches_are_bounded_by_their_characters_and_their_number() -> None:
+    def sizes(lengths: list[int]) -> list[int]:
+        prompts = (_Prompt(0, True, 0, 0, "x" * length) for length in lengths)
+        return [len(batch) for batch in _batches(prompts)]
+
+    assert sizes([1] * 130) == [64, 64, 2]
+    assert sizes([1 << 19] * 5) == [2, 2, 1]
+    assert sizes([1, 1 << 20, (1 << 20) - 1, 1, 1]) == [2, 2, 1]
 
 
 @pytest.mark.parametrize(
@@ -273,11 +347,18 @@ def test_what_an_earlier_run_wrote_into_the_folder_is_not_read(tmp_path: Path) -
         (["--input-file", "/dev/null"], "--output is missing"),
         (["--output", "x", "--dataset", "trec", "naratiiveqa"], "did you mean narrativeqa?"),
         (["--output", "x", "--dataset", "trec", "--format", "context"], "did you mean context_only?"),
-        (["--output", "x", "--dataset", "trec", "--num-samples", "0"], "--num-samples must be at least 1"),
-        (["--output", "x", "--dataset", "trec", "--num-samples", "-1"], "--num-samples must be at least 1"),
-        (["--output", "x", "--dataset", "trec", "--num-samples", "ten"], "--num-samples takes a whole number"),
-        (["--output", "x", "--dataset", "trec", "--seed", "0.5"], "--seed takes a whole number"),
+        (
+            ["--output", "x", "--dataset", "trec", "--num-samples", "0"],
+            "--num-samples must be a whole number of at least 1",
+        ),
+        (
+            ["--output", "x", "--dataset", "trec", "--num-samples", "-1"],
+            "--num-samples must be a whole number of at least 1",
+        ),
+        (["--output", "x", "--dataset", "trec", "--num-samples", "ten"], "--num-samples must be a whole number"),
+        (["--output", "x", "--dataset", "trec", "--seed", "0.5"], "--seed must be a whole number"),
         (["--output", "x", "--dataset", "trec", "--min-tokens", "9", "--max-tokens", "8"], "is more than"),
+        (["--output", "x", "--dataset", "narrativeqa_e"], "LongBench-E has no narrativeqa"),
         (["--output", "x", "--dataset", "trec", "--num-sample", "1"], "did you mean --num-samples?"),
         (["--output", "x", "--input-file", "absent.jsonl"], "there is no absent.jsonl"),
         (["--output", "x", "--input-file", "."], "--input-dir reads all files in it"),
@@ -312,6 +393,7 @@ def test_the_script_runs_from_any_directory(mixed: Path, tmp_path: Path) -> None
     assert (ended.returncode, "5 of them, as asked for" in ended.stdout) == (0, True)
     assert len(texts(tmp_path / "data" / "mixed.jsonl")) == 5
     assert max(map(len, USAGE.splitlines())) <= 80
+    assert "Exit codes: 0 done, 2 wrong usage" in USAGE
 
 
 def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:

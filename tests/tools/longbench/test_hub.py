@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from fluxperf.errors import RunFailed, UsageError
-from fluxperf_tools.longbench.hub import Fetched, Hub, check_library, list_ways
+from fluxperf_tools.longbench.hub import Fetched, Hub, check_library
+from fluxperf_tools.longbench.ways import list_ways
 from fluxperf_tools.reading import Record, read_records
 from tests.tools import hub as fake
 from tests.tools.longbench_rows import Row, lines, row, row_v2
@@ -157,7 +158,7 @@ def test_what_does_not_move_is_given_up(server: fake.Hub, fetch: Fetcher, way: s
 @pytest.mark.parametrize(
     ("status", "said"),
     [
-        (401, "refuses the token"),
+        (401, "the hub asks for a token (401), and HF_TOKEN is not set"),
         (403, "gated"),
         (429, "too many requests"),
         (500, "the hub answers 500"),
@@ -263,3 +264,78 @@ def test_without_the_library_it_says_how_to_install_it(missing: str, monkeypatch
     with pytest.raises(UsageError) as caught:
         check_library()
     assert "pip install datasets" in str(caught.value).splitlines()
+
+
+def test_several_datasets_ask_for_a_file_once_and_say_what_is_refused_once(
+    server: fake.Hub, fetch: Fetcher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.add(OLD, "data.zip", as_zip("qasper", "lcc", "trec"))
+    hub = Hub(server.url, fetch.cache)
+    for name in ("qasper", "lcc", "trec"):
+        assert fetch.ids(hub.fetch(name, list_ways(name, 1)))
+    assert sorted(line.rpartition("/datasets/")[2] for line in server.asked) == [
+        *[f"{OLD}/resolve/main/data.zip"] * 3,  # twice its head, then the file
+        f"{OLD}/resolve/refs/convert/parquet/qasper/test/0000.parquet",  # where the revision is not there
+        f"{NEW}/resolve/refs/convert/parquet/qasper/test/0000.parquet",  # where the repository is not there
+    ]
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition("not from ")[2].partition(",")[0] for line in told] == [NEW, OLD]
+
+
+def test_files_that_are_not_there_are_asked_for_and_said_one_by_one(
+    server: fake.Hub, fetch: Fetcher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.add(NEW, SHARD.format(9), b"", fake.PARQUET)
+    server.add(NEW, "data.zip", as_zip("qasper", "lcc"))
+    hub = Hub(server.url, fetch.cache)
+    for name in ("qasper", "lcc", "qasper"):
+        hub.fetch(name, list_ways(name, 1))
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[2].partition(":")[0] for line in told] == ["qasper", "lcc"]
+    assert sum("convert" in line for line in server.asked) == 2
+
+
+def test_where_no_answer_comes_in_time_nothing_more_is_asked(
+    server: fake.Hub, fetch: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ReadTimeout(Exception):
+        """As the library's HTTP client has it."""
+
+    asked = []
+
+    def wait(url: str, **_: object) -> None:
+        asked.append(url)
+        raise ReadTimeout
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", wait)
+    assert any("no answer in time (ReadTimeout)" in line for line in fetch.failure())
+    assert len(asked) == 1
+
+
+def test_after_a_download_that_stands_still_nothing_more_is_waited_for(server: fake.Hub, fetch: Fetcher) -> None:
+    for repository in (NEW, OLD):
+        server.add(repository, "data.zip", as_zip("qasper"), stalls=True)
+    fetch.failure(patience_s=0.5)
+    assert sum(line.startswith("GET") for line in server.asked) == 1
+
+
+def test_a_token_that_may_be_needed_is_named_where_there_is_none(
+    server: fake.Hub, fetch: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert any("a private one; one that is not public needs a token" in line for line in fetch.failure())
+    monkeypatch.setenv("HF_TOKEN", "hf_right1234")
+    assert not any("HF_TOKEN" in line for line in fetch.failure())
+    server.refuses = {f"datasets/{NEW}": 401, f"datasets/{OLD}": 401}
+    assert any("the hub refuses the token (401)" in line for line in fetch.failure())
+
+
+def test_a_token_is_masked_where_there_is_no_connection(
+    server: fake.Hub, fetch: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_right1234")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionError("no way for hf_right1234")
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", refuse)
+    assert "no connection (no way for ****)" in "\n".join(fetch.failure())

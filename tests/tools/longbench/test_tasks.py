@@ -33,12 +33,23 @@ def test_a_name_is_found_in_any_case_with_either_dash_and_as_an_edition(name: st
     task = TASKS[name]
     for written in (name, name.upper(), name.replace("_", "-"), name.replace("-", "_"), f"{name}_e", f"{name}-E"):
         assert find_task(written) is task
-        assert read_dataset_name(written)[0] is task
-    assert read_dataset_name(f"{name}-e")[1] == f"{name}_e"
-    assert read_dataset_name(name.upper())[1] == name
+    assert read_dataset_name(name.upper()) == (task, name)
+    if task.is_in_edition:
+        assert read_dataset_name(f"{name}-e") == read_dataset_name(f"{name}_E") == (task, f"{name}_e")
+    else:
+        with pytest.raises(UsageError, match=f"LongBench-E has no {name}, did you mean {name}") as caught:
+            read_dataset_name(f"{name}_e")
+        assert "\nit has qasper_e, multifieldqa_en_e," in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["longbench-v2", "LongBench_v2", "longbenchv2"])
+def test_the_edition_with_even_lengths_has_thirteen_tasks() -> None:
+    assert " ".join(name for name, task in TASKS.items() if task.is_in_edition) == (
+        "qasper multifieldqa_en hotpotqa 2wikimqa gov_report multi_news trec triviaqa samsum passage_count "
+        "passage_retrieval_en lcc repobench-p"
+    )
+
+
+@pytest.mark.parametrize("name", ["longbench-v2", "LongBench_v2", "longbenchv2", "LongBench2"])
 def test_the_second_edition_is_found(name: str) -> None:
     assert read_dataset_name(name) == (LONGBENCH_V2, "longbench-v2")
 

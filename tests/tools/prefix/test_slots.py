@@ -62,6 +62,13 @@ def test_a_copy_of_which_little_is_of_use_stays_where_it_is() -> None:
     assert hits("b0 a0 b1", ONE, shared=5, own=60) == [0, 3, 3]
 
 
+@pytest.mark.parametrize(("shared", "cached"), [(22, 25), (21, 3)])
+def test_a_copy_is_taken_back_from_a_quarter_of_it_on(shared: int, cached: int) -> None:
+    """b's copy has 100 tokens, with the three that are left of its answer; three more are of the template."""
+    own = 100 - HEAD - TAIL - 3 - shared
+    assert hits("b0 a0 b1", ONE, shared=shared, own=own) == [0, 3, cached]
+
+
 def test_slots_hold_a_prompt_each() -> None:
     assert hits("a0 b0 c0 d0 a1 b1 c1 d1", FOUR_ALONE) == [0, 0, 0, 0, 43, 43, 43, 43]
     assert hits("a0 b0 c0 d0 e0 a1 b1 c1 d1 e1", FOUR_ALONE) == [0, 0, 0, 0, 3, 3, 3, 3, 3, 3]

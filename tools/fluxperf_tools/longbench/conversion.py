@@ -16,7 +16,7 @@ from fluxperf.plan.tokens import Tokens
 from fluxperf_tools.longbench.prompts import Unusable, choose_format, read_entry, write_prompt
 from fluxperf_tools.longbench.report import Outcome, describe
 from fluxperf_tools.longbench.sample import Draw, Row, Sieve, Wish, digest, split
-from fluxperf_tools.longbench.sources import Source
+from fluxperf_tools.longbench.sources import Source, total_bytes
 from fluxperf_tools.longbench.tally import Tally
 from fluxperf_tools.longbench.tasks import Format
 from fluxperf_tools.longbench.texts import Texts
@@ -57,6 +57,8 @@ class Order:
 
 class _Prompt(NamedTuple):
     rank: int
+    is_named: bool
+    alike: int
     group: int
     text: str
 
@@ -84,10 +86,11 @@ def _rows(sources: Sequence[Source], order: Order, tokens: Tokens, texts: Texts,
         counts = tokens.count_all([prompt.text for prompt in batch]) if order.limits_tokens else [0] * len(batch)
         for prompt, count in zip(batch, counts, strict=True):
             is_outside = order.limits_tokens and order.is_outside(count)
-            is_kept = not is_outside and sieve.admits(prompt.rank)
+            is_kept = not is_outside and (not prompt.is_named or sieve.admits(prompt.rank))
             place, size = texts.add(prompt.text) if is_kept else (0, 0)
             high, low = split(prompt.rank)
-            yield Row(high, low, digest(prompt.text), prompt.group, is_outside, count, place, size)
+            content = digest(prompt.text)
+            yield Row(high, low, prompt.is_named, prompt.alike, content, prompt.group, is_outside, count, place, size)
 
 
 def _batches(prompts: Iterator[_Prompt]) -> Iterator[list[_Prompt]]:
@@ -106,8 +109,7 @@ def _batches(prompts: Iterator[_Prompt]) -> Iterator[list[_Prompt]]:
 
 def _prompts(sources: Sequence[Source], order: Order, tally: Tally) -> Iterator[_Prompt]:
     """The prompt of each row that can be used."""
-    total_bytes = sum(source.path.stat().st_size for source in sources)
-    with Meter("Reading", total_bytes, of_bytes=True) as bar:
+    with Meter("Reading", total_bytes(sources), of_bytes=True) as bar:
         for source in sources:
             for found in read_records(source.path, bar.advance, source.member):
                 prompt = _read(found, source, order, tally) if isinstance(found, Record) else found
@@ -124,7 +126,10 @@ def _read(record: Record, source: Source, order: Order, tally: Tally) -> _Prompt
         text = write_prompt(entry, choice.form)
     except Unusable as problem:
         return Fault(record.place, str(problem))
-    return _Prompt(order.wish.rank(entry.key), tally.add(entry, choice), text)
+    is_named = entry.identity is not None
+    alike = entry.text_key
+    rank = order.wish.rank(entry.key if is_named else alike)
+    return _Prompt(rank, is_named, int.from_bytes(alike[:8], "big"), tally.add(entry, choice), text)
 
 
 def _chosen(draw: Draw, texts: Texts, outcome: Outcome) -> Iterator[dict[str, str]]:

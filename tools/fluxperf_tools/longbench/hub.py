@@ -1,9 +1,4 @@
-"""Fetches LongBench's files from the Hugging Face hub, through huggingface_hub; knows nothing of what is in them.
-
-`datasets` runs no loading scripts since version 4, and LongBench's repository has one. So the files are
-taken as they are: the parquet files that the hub itself has made of a dataset (the revision
-`refs/convert/parquet`), or the archive that the script would have read.
-"""
+"""Fetches files of datasets from the Hugging Face hub, through huggingface_hub; knows nothing of what is in them."""
 
 from __future__ import annotations
 
@@ -23,11 +18,8 @@ from fluxperf.errors import RunFailed, UsageError
 from fluxperf.masking import mask_url, scrub, secrets_in_env, secrets_in_url
 from fluxperf_tools.command import complain
 from fluxperf_tools.longbench.attended import Failed, attend
+from fluxperf_tools.longbench.ways import Way, advise
 
-REPOSITORIES = {1: ("zai-org/LongBench", "THUDM/LongBench"), 2: ("zai-org/LongBench-v2", "THUDM/LongBench-v2")}
-"""By edition. The second name is the former one, which the hub redirects and a mirror may still have."""
-
-_CONVERTED = "refs/convert/parquet"
 _HEAD_TIMEOUT_S = 10
 _NO_CONNECTION = {"ConnectError", "ConnectTimeout", "ConnectionError", "ProxyError", "OfflineModeIsEnabled"}
 _REFUSALS = {
@@ -37,7 +29,8 @@ _REFUSALS = {
     "EntryNotFoundError": "no such file",
     "FileMetadataError": "what answers is no hub, since X-Repo-Commit or ETag is missing: check HF_ENDPOINT",
 }
-_ABSENT = ("RepositoryNotFoundError", "RevisionNotFoundError", "EntryNotFoundError")
+# And how much of (repository, revision, file) is not there.
+_ABSENT = {"RepositoryNotFoundError": 1, "RevisionNotFoundError": 2, "EntryNotFoundError": 3}
 _STATUSES = {
     401: "the hub refuses the token (401): check HF_TOKEN",
     403: "the hub forbids it (403): HF_TOKEN has no right to it, or there is none",
@@ -46,25 +39,6 @@ _STATUSES = {
 }
 _PIECE_BYTES = 1 << 20
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """Where a dataset may be found. `file` has a place for the number of a shard if there may be several of them."""
-
-    repository: str
-    revision: str
-    file: str
-    member: str | None = None
-
-    def __str__(self) -> str:
-        shown = self.file.format("*") if self.is_sharded else self.file
-        return f"{self.repository}, {shown} of {self.revision}"
-
-    @property
-    def is_sharded(self) -> bool:
-        """Whether there may be several files, numbered from 0."""
-        return "{" in self.file
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,28 +51,15 @@ class Fetched:
 
 
 class _Unfit(Exception):
-    """A way that leads nowhere: why, in words."""
+    """A way that leads nowhere: why, in words. `of`: how much of (repository, revision, file) it holds for."""
+
+    def __init__(self, why: str, of: int = 3) -> None:
+        super().__init__(why)
+        self.of = of
 
 
 class _Absent(_Unfit):
     """What is not there, as the hub says."""
-
-
-def list_ways(name: str, edition: int) -> list[Way]:
-    """Where the dataset `name` may be, the best first: the files that were converted are smaller than the archive."""
-    ways = []
-    for repository in REPOSITORIES[edition]:
-        if edition == 1:
-            ways += [
-                Way(repository, _CONVERTED, f"{name}/test/{{:>04}}.parquet"),
-                Way(repository, "main", "data.zip", f"{name}.jsonl"),
-            ]
-        else:
-            ways += [
-                Way(repository, "main", "data.json"),
-                Way(repository, _CONVERTED, "default/train/{:>04}.parquet"),
-            ]
-    return ways
 
 
 def _import_library() -> Any:
@@ -128,8 +89,9 @@ def check_library() -> None:
 class Hub:
     """The hub as HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE have it.
 
-    It is asked for each file once, without repetition, and what it refuses is taken from the cache if it is
-    there. What does not move for `patience_s` is given up; once there is no connection, none is tried again.
+    It is asked for each file once, however many datasets are in it, and not at all for what cannot be there. What
+    it refuses is taken from the cache if it is there. What does not move for `patience_s` is given up, and with it
+    the hub, as it is where there is no connection or no answer in time: so all waiting together has an end.
     """
 
     def __init__(self, endpoint: str | None = None, cache: Path | None = None, patience_s: float = 60) -> None:
@@ -139,6 +101,9 @@ class Hub:
         self._cache = cache
         self._patience_s = patience_s
         self._unreachable = ""
+        self._found: dict[tuple[str, str, str], tuple[Path, bool]] = {}
+        self._refused: dict[tuple[str, ...], _Unfit] = {}  # by a file's place, or the beginning of it
+        self._said: set[tuple[str, ...]] = set()
         self._secrets = [*secrets_in_env(os.environ), *secrets_in_url(self._endpoint)]
         with contextlib.suppress(OSError):
             self._secrets.append(Path(constants.HF_TOKEN_PATH).read_text().strip())
@@ -146,21 +111,25 @@ class Hub:
     def fetch(self, name: str, ways: Sequence[Way]) -> Fetched:
         """The files of the dataset, by the first of the ways that works; says which did not. Raises RunFailed."""
         tried: dict[Way, str] = {}
+        places: dict[Way, tuple[str, ...]] = {}
         for way in ways:
             try:
                 fetched = self._take(way)
             except _Unfit as problem:
                 tried[way] = str(problem)
+                places[way] = (*(way.repository, way.revision, way.file)[: problem.of], str(problem))
             else:
                 for other, why in tried.items():
-                    complain(f"{name}: not from {other}: {why}")
+                    if places[other] not in self._said:
+                        self._said.add(places[other])
+                        complain(f"{name}: not from {other}: {why}")
                 return fetched
         if len(set(tried.values())) == 1:
             repositories = " and ".join(dict.fromkeys(way.repository for way in ways))
             lines = [f"  {repositories}: {tried[ways[0]]}"]
         else:
             lines = [f"  {way}: {why}" for way, why in tried.items()]
-        raise RunFailed("\n".join([f"{name} could not be loaded from {self.shown}. Tried:", *lines, *_advise(ways[0])]))
+        raise RunFailed("\n".join([f"{name} could not be loaded from {self.shown}. Tried:", *lines, *advise(ways[0])]))
 
     @property
     def shown(self) -> str:
@@ -186,7 +155,21 @@ class Hub:
         return Fetched(tuple(paths), member, f"{way}{shards}, commit {_commit(paths[0])}")
 
     def _get(self, way: Way, file: str) -> tuple[Path, bool]:
-        """The file on this disk, and whether it was there before, and is taken unasked. Raises _Unfit."""
+        """The file on this disk, and whether it was there before, and is taken unasked. Raises _Unfit, both once."""
+        place = (way.repository, way.revision, file)
+        for length in range(1, len(place) + 1):
+            if known := self._refused.get(place[:length]):
+                raise known
+        if place not in self._found:
+            try:
+                self._found[place] = self._ask(way, file)
+            except _Unfit as problem:
+                self._refused[place[: problem.of]] = problem
+                raise
+        return self._found[place]
+
+    def _ask(self, way: Way, file: str) -> tuple[Path, bool]:
+        """As `_get`, without remembering."""
         library = self._library
         place = {"repo_id": way.repository, "repo_type": "dataset", "revision": way.revision, "filename": file}
         where: dict[str, Any] = {**place, "endpoint": self._endpoint, "cache_dir": self._cache}
@@ -220,7 +203,8 @@ class Hub:
     def _judge(self, error: Exception | None) -> _Unfit:
         """What a call ended with, in words; None: it did not end."""
         if error is None:
-            return _Unfit(f"nothing came for {self._patience_s:g} s")
+            self._unreachable = f"nothing came for {self._patience_s:g} s"
+            return _Unfit(self._unreachable)
         if isinstance(error.__cause__, Exception) and isinstance(error, FileNotFoundError):
             error = error.__cause__  # which says why the file was looked for in the cache
         kinds = {kind.__name__ for kind in type(error).__mro__}
@@ -231,13 +215,18 @@ class Hub:
             )
             self._unreachable = scrub(said, self._secrets)
             return _Unfit(self._unreachable)
+        wants_token = status == 401 and not self._library.get_token()
         for kind, said in _REFUSALS.items():
             if kind in kinds:
-                return _Absent(said) if kind in _ABSENT else _Unfit(said)
+                said += "; one that is not public needs a token, and HF_TOKEN is not set" if wants_token else ""
+                return _Absent(said, _ABSENT[kind]) if kind in _ABSENT else _Unfit(said)
+        if wants_token:
+            return _Unfit("the hub asks for a token (401), and HF_TOKEN is not set")
         if status is not None:
             return (_Absent if status == 404 else _Unfit)(_STATUSES.get(status, f"the hub answers {status}"))
         if any("Timeout" in kind for kind in kinds):
-            return _Unfit(f"no answer in time ({type(error).__name__})")
+            self._unreachable = f"no answer in time ({type(error).__name__})"
+            return _Unfit(self._unreachable)
         return _Unfit(scrub(f"{type(error).__name__}: {_first_line(error)}", self._secrets))
 
 
@@ -295,16 +284,3 @@ def _commit(path: Path) -> str:
 
 def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def _advise(way: Way) -> list[str]:
-    """How to do without us."""
-    file = "data.json" if way.repository == REPOSITORIES[2][0] else "data.zip"
-    lines = [
-        "To download it by hand, where there is a connection:",
-        f"  hf download {way.repository} {file} --repo-type dataset --local-dir datasets/LongBench",
-        f"or https://huggingface.co/datasets/{way.repository}/resolve/main/{file}",
-    ]
-    if file == "data.zip":
-        return [*lines, "then unzip it, and give --input-file data/TASK.jsonl, or --input-dir for all tasks"]
-    return [*lines, f"then give --input-file datasets/LongBench/{file}"]

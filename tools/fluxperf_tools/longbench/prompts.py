@@ -36,13 +36,17 @@ class Entry:
     @property
     def key(self) -> bytes:
         """16 bytes that are equal for entries with the same `_id`; where there is none, the same context and input."""
-        digest = blake2b(digest_size=KEY_BYTES)
-        if self.identity is not None:
-            digest.update(b"_id\0" + _encode(self.identity))
-        else:
-            context = _encode(self.context)
-            digest.update(b"text\0%d\0" % len(context) + context)
-            digest.update(_encode(self.question))
+        if self.identity is None:
+            return self.text_key
+        return blake2b(b"_id\0" + _encode(self.identity), digest_size=KEY_BYTES).digest()
+
+    @property
+    def text_key(self) -> bytes:
+        """16 bytes that are equal for entries with the same context and input."""
+        context = _encode(self.context)
+        digest = blake2b(b"text\0%d\0" % len(context), digest_size=KEY_BYTES)
+        digest.update(context)
+        digest.update(_encode(self.question))
         return digest.digest()
 
 
@@ -122,11 +126,12 @@ def _text(row: dict[str, Any], key: str) -> str:
 
 
 def _identity(value: object) -> str | None:
-    """An `_id` that tells something: a text that is not blank, or a number."""
+    """An `_id` that tells something: a text that is not blank, or a number; 5 and 5.0 are "5", too."""
     if isinstance(value, str):
         return None if _is_blank(value) else value
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return str(value) if is_number else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _kind(value: object) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fluxperf_tools.longbench.sources import total_bytes
 from fluxperf_tools.longbench.tally import UNKNOWN
 from fluxperf_tools.summary import align, counted, sized
 
@@ -60,18 +61,21 @@ def _figures(outcome: Outcome, written: Written) -> Iterator[tuple[str, str]]:
     origins = [source.origin for source in outcome.sources if source.origin]
     for origin in dict.fromkeys(origins):
         yield "from the hub", origin
-    size = sized(sum(source.path.stat().st_size for source in outcome.sources))
-    files = counted(len(outcome.sources), "file")
-    yield "read", f"{counted(draw.read, 'entry', 'entries')} from {files} ({size})"
+    size = total_bytes(outcome.sources)
+    files = counted(len(outcome.sources), "file") + ("" if size is None else f" ({sized(size)})")
+    yield "read", f"{counted(draw.read, 'entry', 'entries')} from {files}"
     yield "bad lines", f"{tally.faults:,}{', skipped; the first are on stderr' if tally.faults else ''}"
     yield (
         "duplicates",
-        f"{draw.duplicates:,}{' removed: the same _id, or none and the same text' if draw.duplicates else ''}",
+        f"{draw.duplicates:,}{' removed: the same _id, or none and the same as another' if draw.duplicates else ''}",
     )
     if order.limits_tokens:
         yield "left out", f"{draw.outside:,} with too few or too many tokens ({outcome.how_counted})"
     yield "to choose from", f"{draw.left:,}"
     yield "written", _describe_count(outcome)
+    if repeated := draw.repeated:
+        are = "is" if repeated == 1 else "are"
+        yield "", f"{repeated:,} of the written texts {are} the same as another's"
     yield "order", f"shuffled, seed {order.wish.seed}" if order.wish.shuffle else "as in the sources"
     least, most = outcome.least_tokens or 0, outcome.most_tokens
     yield "tokens", f"{least:,} to {most:,} each, {outcome.all_tokens:,} in all ({outcome.how_counted})"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from heapq import heappush, heapreplace
-from itertools import chain, groupby
+from itertools import chain, groupby, pairwise
 from typing import NamedTuple
 
 from fluxperf.mapped import in_order, mapped
@@ -22,10 +22,15 @@ _KEPT_KEYS = 50_000
 
 
 class Row(NamedTuple):
-    """An entry as integers below 2**64. `place` and `size` are of its text, or 0 and 0 if that cannot be chosen."""
+    """An entry as integers below 2**64. `place` and `size` are of its text, or 0 and 0 if that cannot be chosen.
+
+    Entries with an `_id` are named, and their key is of that; that of others is of what they say, as `alike` is of all.
+    """
 
     key_high: int
     key_low: int
+    is_named: int
+    alike: int
     content: int
     group: int
     is_outside: int  # of the limits on tokens
@@ -59,7 +64,10 @@ def split(rank: int) -> tuple[int, int]:
 
 
 class Sieve:
-    """Tells while entries are read which of them can still be chosen, so that no other text has to be kept."""
+    """Tells while entries are read which of them can still be chosen, so that no other text has to be kept.
+
+    It is for entries that are named. Which of the others are duplicates is known when all have been read.
+    """
 
     def __init__(self, wish: Wish) -> None:
         self._count = wish.count
@@ -92,11 +100,14 @@ class Draw:
 
     def __init__(self, rows: Iterable[Row], wish: Wish) -> None:
         """Takes the rows in, in the order of the sources, and chooses."""
-        self._numbers = mapped(chain.from_iterable(rows))
+        self._named = 0
+        self._numbers = mapped(chain.from_iterable(self._count_named(rows)))
         self.read = len(self._numbers) // len(Row._fields)
         self.duplicates = 0
         self.outside = 0
         self.left = 0
+        if 0 < self._named < self.read:
+            self._join(wish.shuffle)
         kept = self._distinct(wish.shuffle)
         self.chosen = mapped(self._take(kept if wish.shuffle else in_order(kept), wish.count))
 
@@ -104,6 +115,37 @@ class Draw:
         """The row of that number, from 0."""
         width = len(Row._fields)
         return Row(*self._numbers[number * width : (number + 1) * width])
+
+    @property
+    def repeated(self) -> int:
+        """How many of the chosen have the same text as another that was chosen before, under another key."""
+        contents = in_order(self[number].content for number in self.chosen)
+        return sum(one == other for one, other in pairwise(contents))
+
+    def _count_named(self, rows: Iterable[Row]) -> Iterator[Row]:
+        for row in rows:
+            self._named += row.is_named
+            yield row
+
+    def _join(self, shuffle: bool) -> None:
+        """Gives entries that are not named the key of a named one that says the same, if there is one.
+
+        Of several it is the one of the least key, or that is first in the sources.
+        """
+
+        def order(number: int) -> tuple[int, int, int, int, int]:
+            row = self[number]
+            key = (row.key_high, row.key_low) if shuffle else (0, 0)
+            return row.alike, not row.is_named, *key, number
+
+        width = len(Row._fields)
+        numbers = in_order(track(range(self.read), "Comparing", self.read), key=order)
+        for _, same in groupby(numbers, key=lambda number: self[number].alike):
+            first, *others = same
+            if self[first].is_named:
+                for other in others:
+                    if not self[other].is_named:
+                        self._numbers[other * width], self._numbers[other * width + 1] = self[first][:2]
 
     def _distinct(self, shuffle: bool) -> Iterator[int]:
         """The number of one entry of each key, within the limits if there is one, in the order of the keys.

@@ -39,6 +39,11 @@ class Task:
     kind: str
     language: str
 
+    @property
+    def is_in_edition(self) -> bool:
+        """Whether LongBench-E has it, too."""
+        return self.language != "zh" and self.name not in _NOT_IN_EDITION
+
 
 _TABLE: dict[tuple[str, str], str] = {
     (_SINGLE, "en"): "narrativeqa qasper multifieldqa_en",
@@ -59,6 +64,7 @@ LONGBENCH_V2 = Task("longbench-v2", _CHOICE, "en")
 _BY_NAME = {name.replace("-", "_"): task for name, task in TASKS.items()}
 _BY_NAME |= dict.fromkeys(("longbench_v2", "longbenchv2", "longbench2"), LONGBENCH_V2)
 _EDITION = "_e"  # LongBench-E: the same tasks, with lengths that are spread evenly
+_NOT_IN_EDITION = {"narrativeqa", "musique", "qmsum"}  # nor are those in Chinese
 _AROUND = re.compile(r"^longbench_(?!v2)|_\d+_of_\d+$|_(test|train|dev|val|validation)$")
 _SAYS_NOTHING = re.compile(r"(test|train|dev|val|validation|data|default|part|\d+)(_\d+)*(_of_\d+)?")
 _LOOKED_AT = 3  # names of a path: of the file and of two folders
@@ -75,6 +81,9 @@ def read_dataset_name(name: str) -> tuple[Task, str]:
     task = find_task(name)
     if task is not None:
         is_edition = task is not LONGBENCH_V2 and _plain(name).endswith(_EDITION)
+        if is_edition and not task.is_in_edition:
+            known = ", ".join(f"{one.name}{_EDITION}" for one in TASKS.values() if one.is_in_edition)
+            raise UsageError(f"--dataset: LongBench-E has no {task.name}, did you mean {task.name}?\nit has {known}")
         return task, f"{task.name}{_EDITION if is_edition else ''}"
     near = difflib.get_close_matches(_plain(name), _BY_NAME, n=1, cutoff=0.5)
     hint = f", did you mean {_BY_NAME[near[0]].name}?" if near else ""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fluxperf.errors import UsageError
+from fluxperf_tools.command import read_number, read_whole
 from fluxperf_tools.prefix.design import Design
 from fluxperf_tools.prefix.scales import MOCK, Template
 
@@ -16,7 +17,7 @@ DEFAULT_GROUPS, DEFAULT_PER_GROUP = 8, 8
 DEFAULT_SHARED_TOKENS, DEFAULT_UNIQUE_TOKENS = 512, 64
 DEFAULT_BLOCK_SIZES = (16, 1)
 MOST_PROMPTS = 1_000_000
-_LARGEST = 10**12
+DEFAULT_SEED = 42
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,10 @@ def read_options(given: Mapping[str, Any]) -> Options:
         tokenizer=tokenizer,
         revision=given["--tokenizer-revision"],
         template=template,
-        block_sizes=_once("--block-sizes", [_whole("--block-sizes", text, 1) for text in given["--block-sizes"]])
+        block_sizes=_once("--block-sizes", [read_whole("--block-sizes", text, 1) for text in given["--block-sizes"]])
         or DEFAULT_BLOCK_SIZES,
         cache_tokens=(None, *sorted(_once("--cache-tokens", _cache_sizes(given)))),
-        slots=_once("--slots", [_whole("--slots", text, 1) for text in given["--slots"]]) or (1,),
+        slots=_once("--slots", [read_whole("--slots", text, 1) for text in given["--slots"]]) or (1,),
         answer_tokens=_number(given, "--max-output-tokens", 1, 4),
         permutations=_number(given, "--permutations", 1, 0) or None,
     )
@@ -80,10 +81,8 @@ def read_options(given: Mapping[str, Any]) -> Options:
 
 def read_seed(given: Mapping[str, Any]) -> int:
     """The seed alone. Raises UsageError."""
-    text = "42" if given["--seed"] is None else given["--seed"]
-    if not re.fullmatch("-?[0-9]{1,18}", text):
-        raise UsageError(f"--seed must be a whole number, but is {text!r}")
-    return int(text)
+    seed = read_number(given, "--seed")
+    return DEFAULT_SEED if seed is None else seed
 
 
 def _design(given: Mapping[str, Any]) -> Design:
@@ -92,7 +91,6 @@ def _design(given: Mapping[str, Any]) -> Design:
         if given[name] is not None and turns == 1:
             raise UsageError(f"{name} is about what follows a first turn: give --turns 2 or more, too")
     unique_tokens = _number(given, "--unique-tokens", 0, DEFAULT_UNIQUE_TOKENS)
-    distance = given["--repeat-distance"]
     design = Design(
         groups=_number(given, "--groups", 1, DEFAULT_GROUPS),
         per_group=_number(given, "--per-group", 1, DEFAULT_PER_GROUP),
@@ -102,7 +100,7 @@ def _design(given: Mapping[str, Any]) -> Design:
         turns=turns,
         branching=_number(given, "--branching", 1, 1),
         reply_tokens=_number(given, "--reply-tokens", 1, max(unique_tokens, 1)) if turns > 1 else 0,
-        repeat_distance=None if distance is None else _whole("--repeat-distance", distance, 0),
+        repeat_distance=read_number(given, "--repeat-distance", 0),
         seed=read_seed(given),
     )
     if design.prompts > MOST_PROMPTS:
@@ -124,7 +122,7 @@ def _target(given: Mapping[str, Any]) -> Target | None:
     if prompt_tokens is not None:
         if lengths:
             raise UsageError(f"--hit-rate splits the --prompt-tokens: leave {' and '.join(lengths)} out")
-        return Target(wanted, _whole("--prompt-tokens", prompt_tokens, 1))
+        return Target(wanted, read_whole("--prompt-tokens", prompt_tokens, 1))
     if len(lengths) < 2:
         raise UsageError(
             "--hit-rate needs --prompt-tokens, which it splits; or --shared-tokens and --unique-tokens, for which it "
@@ -138,16 +136,15 @@ def _target(given: Mapping[str, Any]) -> Target | None:
 def _template(texts: Sequence[str]) -> Template:
     if len(texts) not in (0, 2, 3):
         raise UsageError(f"--template-tokens takes BEFORE AFTER, or BEFORE AFTER BETWEEN, but has {len(texts)} numbers")
-    numbers = [_whole("--template-tokens", text, 0) for text in texts]
+    numbers = [read_whole("--template-tokens", text, 0) for text in texts]
     if max(numbers, default=0) > 10_000:
         raise UsageError(f"--template-tokens {max(numbers)}: no chat template is that long")
     return Template(*numbers) if len(numbers) == 3 else Template(*numbers, *numbers[1:])
 
 
 def _cache_sizes(given: Mapping[str, Any]) -> list[int]:
-    return [
-        _whole("--cache-tokens", text, 1) for text in given["--cache-tokens"] if text.lower() not in ("inf", "infinite")
-    ]
+    texts = (text for text in given["--cache-tokens"] if text.lower() not in ("inf", "infinite"))
+    return [read_whole("--cache-tokens", text, 1) for text in texts]
 
 
 def _once(name: str, values: Sequence[int]) -> tuple[int, ...]:
@@ -158,13 +155,8 @@ def _once(name: str, values: Sequence[int]) -> tuple[int, ...]:
 
 
 def _number(given: Mapping[str, Any], name: str, least: int, default: int) -> int:
-    return default if given[name] is None else _whole(name, given[name], least)
-
-
-def _whole(name: str, text: str, least: int) -> int:
-    if re.fullmatch("[0-9]{1,13}", text) and least <= int(text) <= _LARGEST:
-        return int(text)
-    raise UsageError(f"{name} must be a whole number of at least {least}, but is {text!r}")
+    number = read_number(given, name, least)
+    return default if number is None else number
 
 
 def _real(name: str, text: str, most: float) -> float:

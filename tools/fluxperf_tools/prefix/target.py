@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 from fluxperf_tools.prefix.design import Design, group_sizes
 
-MOST_PER_GROUP = 100_000
+MOST_PROMPTS_UNASKED = 20_000
+"""No hit rate takes more, unless there are more groups than that."""
+_NEAR_THE_LIMIT = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +52,31 @@ def split_prompt(design: Design, rate: float, prompt_tokens: int, around: Surrou
 
 
 def size_groups(design: Design, rate: float, around: Surroundings) -> Design:
-    """The design with as many prompts in a group as come nearest to the rate, for the lengths that it has."""
-    low, high = 1, MOST_PER_GROUP  # the rate grows with the number
+    """The design with as many prompts in a group as come nearest to the rate, for the lengths that it has.
+
+    Beyond the highest rate, to which ever larger groups come ever nearer, it has the smallest groups that are near it.
+    """
+    low, high = 1, _most_per_group(design)  # the rate grows with the number
+    highest = highest_rate(design, around)
+    goal = rate if rate <= highest else highest - _NEAR_THE_LIMIT
     while high - low > 1:
         middle = (low + high) // 2
-        if hit_rate(replace(design, per_group=middle), around) < rate:
+        if hit_rate(replace(design, per_group=middle), around) < goal:
             low = middle
         else:
             high = middle
-    return _nearest((replace(design, per_group=number) for number in (low, high)), rate, around)
+    if rate == goal:
+        return _nearest((replace(design, per_group=number) for number in (low, high)), rate, around)
+    return replace(design, per_group=high)
+
+
+def highest_rate(design: Design, around: Surroundings) -> float:
+    """What `size_groups` can reach at most, for the lengths that the design has."""
+    return hit_rate(replace(design, per_group=_most_per_group(design)), around)
+
+
+def _most_per_group(design: Design) -> int:
+    return max(MOST_PROMPTS_UNASKED // design.groups, 1)
 
 
 def _nearest(designs: Iterable[Design], rate: float, around: Surroundings) -> Design:
