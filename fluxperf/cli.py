@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from fluxperf import __version__
 from fluxperf.errors import FluxPerfError, Interrupted, NotYetError, RunFailed, UsageError
+from fluxperf.files import replace_closed_streams
 from fluxperf.usage import LATER_COMMANDS, LATER_OPTIONS, LISTS, OPTIONS, REPEATED, USAGE
+from fluxperf.words import take_option, unknown_option
 
 if TYPE_CHECKING:
     from fluxperf.plan.campaign import Campaign
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    _replace_closed_streams()
+    replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character shows another
             stream.reconfigure(errors="replace")
@@ -56,18 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # the outermost boundary: whatever it is, it is our failure
         _complain(f"internal error: {type(error).__name__}: {error}; the traceback is in {_write_traceback(error)}")
         return RunFailed.exit_code
-
-
-def _replace_closed_streams() -> None:
-    """After `>&-` or `2>&-` output goes nowhere; otherwise what is opened next would get the stream's number."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # which gets the lowest number that is free
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115 - it lives as long as we do
 
 
 def _check_platform() -> None:
@@ -174,7 +164,7 @@ def expand(words: Sequence[str]) -> list[str]:
     rest = list(words)
     while rest:
         word = rest.pop(0)
-        name, equals, value = word.partition("=")
+        name = word.partition("=")[0]
         if not word.startswith("--"):
             if word not in ("-h", "run") or (word == "run" and expanded):
                 raise UsageError(f"unexpected {word!r}: it belongs to no option\nfluxperf --help lists the options")
@@ -184,14 +174,7 @@ def expand(words: Sequence[str]) -> list[str]:
         if name in seen and name not in LISTS | REPEATED:
             raise UsageError(f"{name} is given twice")
         seen.add(name)
-        values = [value] if equals else []
-        while OPTIONS[name] and rest and not _is_option(rest[0]) and (not values or name in LISTS):
-            values.append(rest.pop(0))
-        if OPTIONS[name] and not values:
-            raise UsageError(f"{name} needs a value")
-        if equals and not OPTIONS[name]:
-            raise UsageError(f"{name} takes no value")
-        expanded += [f"{name}={value}" for value in values] or [name]
+        expanded += take_option(word, rest, takes_value=OPTIONS[name], is_list=name in LISTS)
     return expanded
 
 
@@ -201,13 +184,7 @@ def check_option(name: str) -> None:
         return
     if name in LATER_OPTIONS:
         raise NotYetError(f"{name} is not yet built")
-    nearest = difflib.get_close_matches(name, OPTIONS, n=1)
-    hint = f", did you mean {nearest[0]}?" if nearest else ""
-    raise UsageError(f"unknown option {name}{hint}\nfluxperf --help lists the options")
-
-
-def _is_option(word: str) -> bool:
-    return word.startswith("--") or word == "-h"
+    raise unknown_option(name, OPTIONS, "fluxperf")
 
 
 def secrets_in(words: Sequence[str]) -> list[str]:

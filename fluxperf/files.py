@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
@@ -49,3 +50,15 @@ def write_stream(stream: TextIO, text: str) -> OSError | None:
         os.close(nowhere)
         return error
     return None
+
+
+def replace_closed_streams() -> None:
+    """After `>&-` or `2>&-` output goes nowhere; otherwise what is opened next would get the stream's number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which gets the lowest number that is free
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115 - it lives as long as we do

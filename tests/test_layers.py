@@ -20,6 +20,7 @@ LAYERS = {
     "units": set[str](),
     "errors": set[str](),
     "files": {"units", "errors"},
+    "words": {"errors"},
     "masking": {"units", "errors"},
     "mapped": {"units", "errors"},
     "spool": BOTTOM,
@@ -36,7 +37,7 @@ LAYERS = {
     "watch": BOTTOM | {"model", "clock", "fetch"},
     "processes": BOTTOM | {"clock", "fetch", "plan"},
     "fluxperf_mock": BOTTOM | {"clock"},
-    "fluxperf_tools": VALUES | {"clock", "meter", "plan"},
+    "fluxperf_tools": VALUES | {"clock", "meter", "plan", "words"},
     "engine": MIDDLE,
     "launch": MIDDLE | {"engine"},
     "environment": set[str](),
@@ -73,7 +74,7 @@ LAYERS = {
     | {"books", "course", "ledger", "hosting", "launch", "outline", "resumption", "saved", "sent"}
     | {"survey", "voice"},
     "usage": set[str](),
-    "cli": MIDDLE | SIDES | {"calibrate", "runner", "survey", "usage"},
+    "cli": MIDDLE | SIDES | {"calibrate", "runner", "survey", "usage", "words"},
     "__main__": {"cli"},
 }
 PURE = {"api", "model", "metrics", "plan", "tally", "analysis", "report"}

@@ -10,8 +10,19 @@ import json
 import re
 
 _EXCERPT_CHARACTERS = 30
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{", b"[\0", b"\0[")
+_LFS_POINTER = b"version https://git-lfs"
 # Whole surrogate pairs and other escapes are matched, too, so that the next match starts behind them.
 _ESCAPES = re.compile(r"\\u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(?P<lone>\\u[dD][89a-fA-F]\w\w)|\\.", re.DOTALL)
+
+
+def find_foreign(head: bytes) -> str | None:
+    """What a file is that begins with these bytes (32 or more), and what to do; None: it may be JSON in UTF-8."""
+    if head.startswith(_UTF_16):
+        return "UTF-16, not UTF-8: convert the file (iconv -f UTF-16 -t UTF-8)"
+    if head.startswith(_LFS_POINTER):
+        return "a pointer of Git LFS, not the data it stands for: git lfs pull fetches them"
+    return None
 
 
 def explain(data: bytes) -> tuple[int, str]:

@@ -24,12 +24,10 @@ from fluxperf.errors import DatasetError
 from fluxperf.mapped import mapped
 from fluxperf.plan.entry import Entry
 from fluxperf.plan.forms import Line, Mode, decode_line, read_entry
-from fluxperf.plan.syntax import explain, is_incomplete
+from fluxperf.plan.syntax import explain, find_foreign, is_incomplete
 
 _BOM = b"\xef\xbb\xbf"
 _HEAD_BYTES = 32
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{", b"[\0", b"\0[")
-_LFS_POINTER = b"version https://git-lfs"
 _GAP = re.compile(rb"[\s,]*")
 
 
@@ -140,12 +138,9 @@ class Piece(NamedTuple):
 
 def pieces(path: Path, file: IO[bytes], digest: _Digest) -> Iterator[Piece]:
     """All entries' texts, in order; every byte of the file goes through `digest`. Raises DatasetError."""
-    head = file.read(_HEAD_BYTES)
+    if (what := find_foreign(file.read(_HEAD_BYTES))) is not None:
+        raise DatasetError(f"{path}:1: {what}")
     file.seek(0)
-    if head.startswith(_UTF_16):
-        raise DatasetError(f"{path}:1: UTF-16, not UTF-8: convert the file (iconv -f UTF-16 -t UTF-8)")
-    if head.startswith(_LFS_POINTER):
-        raise DatasetError(f"{path}:1: a pointer of Git LFS, not the data: git lfs pull fetches them")
     start = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
     file.seek(start)
     is_document = _is_document(file)

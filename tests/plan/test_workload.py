@@ -154,7 +154,7 @@ DEEP = b"[" * 1_000_000 + b"]" * 1_000_000
         (b'[{"text": "a"},\n', ":1: incomplete: it ends before its JSON value does; is the file cut off?"),
         ('{"text": "a"}\n'.encode("utf-16"), ":1: UTF-16, not UTF-8: convert the file"),
         ('{"text": "a"}\n'.encode("utf-16-le"), ":1: UTF-16, not UTF-8: convert the file"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", ":1: a pointer of Git LFS, not the data: "),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", ":1: a pointer of Git LFS, not the data "),
         (b'{"text": "a"}\n"\xff"\n', ":2: not UTF-8: byte 0xff at byte 2 of the line; "),
         (b'{"text": "a", "other": "\xff"}\n', ":1: not UTF-8: byte 0xff at byte 25 of the line; "),
         (b'[{"text": "a"},\n {"text": "\xff"}]', ":2: not UTF-8: byte 0xff at byte 12 of the line; "),

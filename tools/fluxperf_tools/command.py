@@ -6,7 +6,6 @@ It knows nothing of what a tool does.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import io
 import os
 import re
@@ -21,7 +20,8 @@ from typing import Any, NoReturn
 
 from fluxperf import __version__
 from fluxperf.errors import FluxPerfError, RunFailed, UsageError
-from fluxperf.files import write_stream
+from fluxperf.files import replace_closed_streams, write_stream
+from fluxperf.words import take_option, unknown_option
 
 _OPTION = re.compile(r"^ +(?:(?P<short>-\w)[ ,]+)?(?P<name>--[\w-]+)(?:[ =](?P<value>[A-Z<]\S*))?", re.MULTILINE)
 _WHOLE = re.compile("[+-]?[0-9]{1,18}")
@@ -35,7 +35,7 @@ def run(command: Callable[[], int]) -> int:
     A FluxPerfError has its own code; SIGINT 130, SIGTERM 143, a reader that has gone (`| head`) 141 without a
     word. Anything else is our fault: one line, the traceback in a file, 3. A SystemExit is obeyed.
     """
-    _replace_closed_streams()
+    replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character shows another
             stream.reconfigure(errors="replace")
@@ -109,18 +109,6 @@ def complain(message: str) -> None:
     write_stream(sys.stderr, "".join(f"{name()}: {line}\n" for line in message.splitlines() or [""]))
 
 
-def _replace_closed_streams() -> None:
-    """After `>&-` or `2>&-` output goes nowhere; otherwise what is opened next would get the stream's number."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # which gets the lowest number that is free
-    for number, stream in ((1, "stdout"), (2, "stderr")):
-        if getattr(sys, stream) is None:
-            setattr(sys, stream, open(number, "w", closefd=False))  # noqa: SIM115 - it lives as long as we do
-
-
 def _answer(text: str) -> NoReturn:
     write_stream(sys.stdout, text if text.endswith("\n") else f"{text}\n")
     raise SystemExit(0)
@@ -136,34 +124,14 @@ def _expand(argv: Sequence[str], options: dict[str, bool], lists: Collection[str
         if not word.startswith("-") or word == "-":
             expanded.append(word)
             continue
-        option, equals, value = word.partition("=")
-        _check(option, options)
+        option = word.partition("=")[0]
+        if option not in options:
+            raise unknown_option(option, options, name())
         if option in seen and option not in lists:
             raise UsageError(f"{option} is given twice")
         seen.add(option)
-        values = [value] if equals else []
-        while options[option] and rest and not _is_option(rest[0]) and (not values or option in lists):
-            values.append(rest.pop(0))
-        if options[option] and not values:
-            raise UsageError(f"{option} needs a value")
-        if equals and not options[option]:
-            raise UsageError(f"{option} takes no value")
-        expanded += [f"{option}={value}" for value in values] or [option]
+        expanded += take_option(word, rest, takes_value=options[option], is_list=option in lists)
     return expanded
-
-
-def _check(option: str, options: dict[str, bool]) -> None:
-    """Raises UsageError unless it is an option of the usage, in full: docopt would take any abbreviation."""
-    if option in options:
-        return
-    nearest = difflib.get_close_matches(option, options, n=1)
-    hint = f", did you mean {nearest[0]}?" if nearest else ""
-    raise UsageError(f"unknown option {option}{hint}\n{name()} --help lists the options")
-
-
-def _is_option(word: str) -> bool:
-    """Whether the word is an option rather than the value of one: `-1` is a value."""
-    return word.startswith("--") or word == "-h"
 
 
 def _usage_lines(usage: str) -> str:

@@ -11,7 +11,7 @@ from typing import IO
 
 import msgspec
 
-from fluxperf.plan.syntax import explain, is_incomplete
+from fluxperf.plan.syntax import explain, find_foreign, is_incomplete
 from fluxperf_tools.documents import ARRAY, OBJECTS, probe_object, read_document
 from fluxperf_tools.records import Fault, Place, Record
 
@@ -19,8 +19,6 @@ LINE_BYTES = 1 << 28
 """What is longer is no line of JSON, but a file of another kind."""
 PROBED_BYTES = 1 << 16
 _BOM = b"\xef\xbb\xbf"
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{", b"[\0", b"\0[")
-_LFS_POINTER = b"version https://git-lfs"
 
 
 def read_json(stream: IO[bytes], path: str) -> Iterator[Record | Fault]:
@@ -29,11 +27,8 @@ def read_json(stream: IO[bytes], path: str) -> Iterator[Record | Fault]:
     A broken line is a fault, and the next one is read. In an array it is read on where an entry can be made out.
     """
     head = stream.read(PROBED_BYTES)
-    if head.startswith(_UTF_16):
-        yield Fault(Place(path, 1), "UTF-16, not UTF-8: convert the file (iconv -f UTF-16 -t UTF-8)")
-        return
-    if head.startswith(_LFS_POINTER):
-        yield Fault(Place(path, 1), "a pointer of Git LFS, not the data it stands for: git lfs pull fetches them")
+    if (what := find_foreign(head)) is not None:
+        yield Fault(Place(path, 1), what)
         return
     start = len(_BOM) if head.startswith(_BOM) else 0
     entries = _find_entries(stream, start)
