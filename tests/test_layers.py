@@ -74,7 +74,11 @@ LAYERS = {
     | {"books", "course", "ledger", "hosting", "launch", "outline", "resumption", "saved", "sent"}
     | {"survey", "voice"},
     "usage": set[str](),
-    "cli": MIDDLE | SIDES | {"calibrate", "runner", "survey", "usage", "words"},
+    "stored": VALUES,
+    "baselines": VALUES | {"clock", "stored", "words"},
+    "compare": VALUES | {"analysis", "baselines", "clock", "plan", "report", "stored", "words"},
+    "presentation": VALUES | {"analysis", "clock", "plan", "report", "stored", "words"},
+    "cli": MIDDLE | SIDES | {"baselines", "calibrate", "compare", "presentation", "runner", "survey", "usage", "words"},
     "__main__": {"cli"},
 }
 PURE = {"api", "model", "metrics", "plan", "tally", "analysis", "report"}

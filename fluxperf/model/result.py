@@ -5,7 +5,7 @@ Numbers here are in the units of their names, unrounded. Reporters read these va
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -170,6 +170,8 @@ class RoundResult:
 
     `requests` may live on disk. `first_sent_ns` is the round's first send, on the clock of the
     timelines; `notes` are sentences that belong above the figures (a short sample, prompts cut).
+    `histograms` has for each metric with values its histogram, in the metric's raw unit, as HdrHistogram's V2 encoding
+    (compressed, not base64). `series` has samples of server metrics: seconds since the first send, and the value.
     """
 
     stage: str | None
@@ -182,6 +184,8 @@ class RoundResult:
     slo: Slo | None = None
     notes: tuple[str, ...] = ()
     partial: bool = False
+    histograms: Mapping[str, bytes] = field(default_factory=dict)
+    series: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
 
 
 class Effect(StrEnum):

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from fluxperf.model.evaluation import CacheEvaluation
+from fluxperf.model.gate import GateResult
 from fluxperf.model.result import Comparison, RoundResult, Verdict
 
 
@@ -24,12 +25,14 @@ class StageState(StrEnum):
 class StageResult:
     """One stage of a recipe. `folder` is where its files are, below the run's own directory.
 
-    `name` is its title, as rounds have it in `stage`. `error` says why it failed. `env` are the variables that were set
-    for it, and None where one was unset, secrets masked; `server` is what is known of the server under test.
+    `name` is its title, as rounds have it in `stage`; `repeat` says which repetition of the plan it belongs to (from
+    1). `error` says why it failed. `env` are the variables that were set for it, and None where one was unset, secrets
+    masked; `server` is what is known of the server under test.
     """
 
     name: str
     folder: str
+    repeat: int | None = None
     state: StageState = StageState.NOT_RUN
     error: str | None = None
     started_at: str | None = None
@@ -45,7 +48,8 @@ class RunResult:
     """A whole run: what was asked, where it ran, and what each round gave. `partial`: it was stopped early.
 
     `stages` are those of a recipe, in its order, whether they have run or not; `recipe` is its path, hash and text.
-    `resumed_at` are the times at which an interrupted run was taken up again.
+    `resumed_at` are the times at which an interrupted run was taken up again. `gates`: what became of conditions under
+    which a build fails.
     """
 
     started_at: str
@@ -62,3 +66,4 @@ class RunResult:
     stages: tuple[StageResult, ...] = ()
     recipe: Mapping[str, Any] | None = None
     resumed_at: tuple[str, ...] = ()
+    gates: tuple[GateResult, ...] = ()

@@ -234,6 +234,8 @@ def _round_entry(result: RoundResult, folders: Mapping[str, str]) -> dict[str, A
 
 def _stage_entry(stage: StageResult) -> dict[str, Any]:
     entry = {field.name: getattr(stage, field.name) for field in fields(stage)}
+    if stage.repeat is None:
+        del entry["repeat"]
     return entry | {"verdict": None if stage.verdict is None else _run_verdict(stage.verdict)}
 
 

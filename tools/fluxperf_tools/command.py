@@ -18,12 +18,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from fluxperf import __version__
+from fluxperf import __version__, words
 from fluxperf.errors import FluxPerfError, RunFailed, UsageError
 from fluxperf.files import replace_closed_streams, write_stream
-from fluxperf.words import take_option, unknown_option
 
-_OPTION = re.compile(r"^ +(?:(?P<short>-\w)[ ,]+)?(?P<name>--[\w-]+)(?:[ =](?P<value>[A-Z<]\S*))?", re.MULTILINE)
 _WHOLE = re.compile("[+-]?[0-9]{1,18}")
 _HELP = ("-h", "--help")
 _VERSION = "--version"
@@ -70,19 +68,11 @@ def parse(usage: str, argv: Sequence[str], lists: Collection[str] = ()) -> dict[
     `lists` take several (`--dataset a b c`, up to the next option, or given again) and are in the usage as
     `[--dataset=NAME]...`. `--help` and `--version` print and raise SystemExit. Raises UsageError.
     """
-    import docopt
-
     if any(word in _HELP for word in argv):
         _answer(usage)
     if _VERSION in argv:
         _answer(f"{name()} {__version__}\n")
-    words = _expand(argv, {found["name"]: bool(found["value"]) for found in _OPTION.finditer(usage)}, lists)
-    try:
-        return dict(docopt.docopt(usage, argv=words, default_help=False))
-    except docopt.DocoptExit as error:
-        reason = str(error).partition("\n")[0].strip()
-        said = "the arguments do not fit" if not reason or reason.lower().startswith(("usage", "warning")) else reason
-        raise UsageError(f"{said}\n{_usage_lines(usage)}{name()} --help lists the options") from error
+    return words.parse(usage, argv, name(), lists)
 
 
 def read_number(given: Mapping[str, Any], option: str, least: int | None = None) -> int | None:
@@ -112,34 +102,6 @@ def complain(message: str) -> None:
 def _answer(text: str) -> NoReturn:
     write_stream(sys.stdout, text if text.endswith("\n") else f"{text}\n")
     raise SystemExit(0)
-
-
-def _expand(argv: Sequence[str], options: dict[str, bool], lists: Collection[str]) -> list[str]:
-    """The words as docopt wants them: each option with its value in one word, list options once for each value."""
-    expanded: list[str] = []
-    seen: set[str] = set()
-    rest = list(argv)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("-") or word == "-":
-            expanded.append(word)
-            continue
-        option = word.partition("=")[0]
-        if option not in options:
-            raise unknown_option(option, options, name())
-        if option in seen and option not in lists:
-            raise UsageError(f"{option} is given twice")
-        seen.add(option)
-        expanded += take_option(word, rest, takes_value=options[option], is_list=option in lists)
-    return expanded
-
-
-def _usage_lines(usage: str) -> str:
-    """The part of the text that shows how the command is called."""
-    lines = usage.splitlines()
-    start = next((place for place, line in enumerate(lines) if line.lower().startswith("usage:")), len(lines))
-    end = next((place for place in range(start, len(lines)) if not lines[place].strip()), len(lines))
-    return "".join(f"{line}\n" for line in lines[start:end])
 
 
 @contextlib.contextmanager
