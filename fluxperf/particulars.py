@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from fluxperf.engine.preparation import Preparation
@@ -88,6 +88,7 @@ def configuration(stage: StagePlan, level: LevelPlan, plan: RoundPlan, tally: Ta
         "seed": settings.seed,
         "dataset": settings.dataset,
         "dataset_sha256": stage.dataset_sha256,
+        "slo": None if stage.slo is None else asdict(stage.slo),
         "max_output_tokens": settings.max_output_tokens,
         "timeout_s": settings.timeout,
         "min_output_tokens": settings.min_output_tokens,

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from fluxperf import __version__
+from fluxperf.definitions import DEFINITIONS
 from fluxperf.fetch import fetch
 from fluxperf.machine import describe_host
 from fluxperf.masking import mask_env, mask_fields, mask_json, mask_url, scrub, scrub_all
@@ -81,6 +82,7 @@ def describe_asked(asked: Asked) -> dict[str, Any]:
         "dataset_path": str(dataset.path.absolute()),
         "dataset_entries": len(dataset),
         "dataset_sha256": dataset.sha256,
+        "definitions": DEFINITIONS,
     }
     scrubbed: dict[str, Any] = scrub_all(found, site.secrets)
     return scrubbed

@@ -14,8 +14,7 @@ from typing import Any
 
 import msgspec
 
-import fluxperf.metrics
-import fluxperf.tally
+from fluxperf.definitions import DEFINITIONS
 from fluxperf.errors import UsageError
 from fluxperf.files import write_whole
 from fluxperf.masking import mask_command, mask_env, mask_fields, mask_json, mask_url, scrub
@@ -84,7 +83,7 @@ class _Version(msgspec.Struct):
 def describe_asked(survey: Survey) -> dict[str, Any]:
     """All that makes the measurement what it is, as plain values: of each stage, and the definitions of the metrics."""
     return {
-        "metric definitions": definitions(),
+        "metric definitions": DEFINITIONS,
         "order of stages": [stage.spec.folder for stage in survey.stages],
         "stages": {stage.spec.folder: _describe_stage(stage, survey.campaign.secrets) for stage in survey.stages},
     }
@@ -93,12 +92,6 @@ def describe_asked(survey: Survey) -> dict[str, Any]:
 def digest_of(asked: Mapping[str, Any]) -> str:
     """The same in a few characters, for a run that is complete."""
     return hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).hexdigest()
-
-
-def definitions() -> str:
-    """A digest of how metrics are defined: it changes with the code that computes them."""
-    sources = (Path(module.__file__ or "").read_bytes() for module in (fluxperf.metrics, fluxperf.tally))
-    return hashlib.sha256(b"".join(sources)).hexdigest()[:16]
 
 
 def _describe_stage(stage: StageSurvey, secrets: Sequence[str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -35,6 +35,7 @@ from fluxperf.remains import find_lost, rescue
 from fluxperf.sent import SentPrompts
 from fluxperf.spool import Spooled, SpoolWriter
 from fluxperf.tally import Tally
+from fluxperf.watch.course import Course
 from fluxperf.watch.lookout import Lookout
 from fluxperf.watch.progress import Progress
 
@@ -252,8 +253,10 @@ class Stage:
         tally = evidence.tally
         window = (tally.first_sent_ns, tally.last_done_ns)
         summary = summarise(evidence)
+        series: Mapping[str, Course] = {}
         if window[0] is not None and window[1] is not None:
             summary = replace(summary, prometheus=self._lookout.figures(window[0], window[1]))
+            series = self._lookout.courses
         return RoundResult(
             stage=self._plan.spec.title,
             concurrency=level.concurrency,
@@ -265,4 +268,5 @@ class Stage:
             slo=self._plan.slo,
             notes=remarks,
             partial=evidence.stopped,
+            series=series,
         )

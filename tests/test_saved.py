@@ -9,7 +9,7 @@ import pytest
 
 from fluxperf.errors import UsageError
 from fluxperf.model import CONTROL, RunResult, StageState
-from fluxperf.saved import FILE, SavedRun, SavedStage, definitions, find_differences, load, save
+from fluxperf.saved import FILE, SavedRun, SavedStage, find_differences, load, save
 from tests.analysis.levels import a_reset, judged, measured, prompts
 
 
@@ -72,8 +72,3 @@ def test_a_difference_that_several_stages_share_is_told_once() -> None:
     before: dict[str, Any] = {"stages": {name: {"seed": 1, "rounds": 2} for name in "ABC"}}
     after = {"stages": {"A": {"seed": 2, "rounds": 3}, "B": {"seed": 2, "rounds": 3}, "C": {"seed": 2, "rounds": 2}}}
     assert find_differences(before, after) == ["seed: was 1, is 2", "rounds: was 2, is 3 (stages A, B)"]
-
-
-def test_definitions_are_a_digest() -> None:
-    assert definitions() == definitions()
-    assert len(definitions()) == 16

@@ -50,6 +50,8 @@ def round_json(result: RoundResult) -> Iterator[str]:
     yield f'{{"schema": "{ROUND_SCHEMA}",\n'
     yield f'"configuration": {_encode(result.configuration)},\n'
     yield f'"summary": {_encode(_summary(result))},\n'
+    if result.series:
+        yield f'"series": {_encode(result.series)},\n'
     yield '"requests": '
     yield from _array(request_row(request, result) for request in result.requests)
     yield "}\n"

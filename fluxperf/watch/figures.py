@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fluxperf.watch.exposition import Labels
 from fluxperf.watch.meaning import Kind
 from fluxperf.watch.promql import name_series
-from fluxperf.watch.series import Found, Growth, Point, Series, Unavailable, Window, add_up, inside
+from fluxperf.watch.series import Found, Growth, Point, Series, Unavailable, Window, add_up, inside, means
 
 Figures = dict[str, Any]
 
@@ -68,15 +68,15 @@ def _tidy(value: float | None) -> float | None:
 
 
 def _gauge(found: Found, series: Sequence[Series], window: Window) -> Figures | Unavailable:
-    samples = _means(one.points[inside(one.points, window)] for one in series)
+    samples = means(one.points[inside(one.points, window)] for one in series)
     notes = []
     if not samples:
         edges = [_edges(one.points, window) for one in series]
-        samples = _means(edges)
+        samples = means(edges)
         notes.append("no sample fell into the round: shown are the nearest before and after it")
     if not samples:
         return Unavailable(found.no_before)
-    values = sorted(samples)
+    values = sorted(value for _, value in samples)
     count = len(values)
     avg = math.fsum(values) / count
     return {
@@ -94,25 +94,6 @@ def _edges(points: Sequence[Point], window: Window) -> Sequence[Point]:
     """The last point before the window and the first one after it."""
     within = inside(points, window)
     return [*points[: within.start][-1:], *points[within.stop :][:1]]
-
-
-def _means(several: Iterable[Sequence[Point]]) -> list[float]:
-    """The mean over the series at each sample.
-
-    Series of one page share their stamps. Those of several pages do not: what came since each was last sampled is one
-    sample.
-    """
-    by_stamp: dict[int, dict[int, float]] = defaultdict(dict)
-    for number, points in enumerate(several):
-        for stamp, value in points:
-            by_stamp[stamp][number] = value
-    samples: list[dict[int, float]] = []
-    for _, values in sorted(by_stamp.items()):
-        if samples and samples[-1].keys().isdisjoint(values):
-            samples[-1] |= values
-        else:
-            samples.append(dict(values))
-    return [math.fsum(sample.values()) / len(sample) for sample in samples]
 
 
 def _counter(found: Found, series: Sequence[Series], window: Window) -> Figures | Unavailable:

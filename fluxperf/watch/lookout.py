@@ -13,6 +13,7 @@ from fluxperf.fetch import Access
 from fluxperf.masking import mask_url
 from fluxperf.model.cache import CacheCounters, CacheReset
 from fluxperf.watch.counters import CounterWatch
+from fluxperf.watch.course import Course
 from fluxperf.watch.identity import Known, Page, identify
 from fluxperf.watch.resets import reset_cache
 
@@ -21,6 +22,8 @@ Say = Callable[[str], None]
 
 class Monitor(Protocol):
     """Watches the metrics of `--prometheus-metrics`."""
+
+    courses: dict[str, Course]
 
     def begin(self) -> None:
         """A round is about to begin."""
@@ -91,6 +94,11 @@ class Lookout:
     def figures(self, began_ns: int, ended_ns: int) -> Mapping[str, Mapping[str, Any]]:
         """What the metrics that the user named were between two instants (monotonic ns)."""
         return {} if self._monitor is None else self._monitor.figures(began_ns, ended_ns)
+
+    @property
+    def courses(self) -> Mapping[str, Course]:
+        """How they went between these instants, once their figures were asked for: seconds, and the value."""
+        return {} if self._monitor is None else self._monitor.courses
 
 
 def open_lookout(

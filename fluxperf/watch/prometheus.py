@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from fluxperf.clock import now_ns
 from fluxperf.fetch import Access, Answer, fetch, fetch_moved
 from fluxperf.masking import mask_url
+from fluxperf.watch.course import Course, follow
 from fluxperf.watch.figures import Figures, describe, unavailable
 from fluxperf.watch.page import PageMetrics
 from fluxperf.watch.promql import Selector, parse_selector
@@ -67,6 +68,8 @@ class Monitor:
         self._ended_ns: int | None = None
         self._quiet_ns: int | None = None
         self._failure: str | None = None
+        self.courses: dict[str, Course] = {}
+        """How each metric went over the round whose `figures` were asked for last."""
 
     @property
     def address(self) -> str:
@@ -104,6 +107,7 @@ class Monitor:
         as well, by its full name. What is not known is {"unavailable": why}.
         """
         figures: dict[str, Figures] = {}
+        self.courses = {}
         if self._failure is None:
             with self._contained():
                 figures = self._figures(Window(began_ns, ended_ns, self._quiet_ns))
@@ -125,7 +129,12 @@ class Monitor:
         figures: dict[str, Figures] = {}
         for selector in self._selectors:
             found = self.source if isinstance(self.source, Unavailable) else self.source.find(selector, window)
-            described = {"": unavailable(found.why)} if isinstance(found, Unavailable) else describe(found, window)
+            if isinstance(found, Unavailable):
+                figures[selector.text] = unavailable(found.why)
+                continue
+            if course := follow(found, window):
+                self.courses[selector.text] = course
+            described = describe(found, window)
             figures[selector.text] = described.pop("")
             figures |= {name: its for name, its in described.items() if name not in asked}
         return figures

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -92,6 +93,34 @@ class Growth:
 def inside(points: Sequence[Point], window: Window) -> slice:
     """The points within the window."""
     return slice(bisect_left(points, (window.began_ns,)), bisect_right(points, (window.ended_ns, math.inf)))
+
+
+def means(several: Iterable[Sequence[Point]]) -> list[Point]:
+    """The mean over the series at each sample, with the stamp at which the sample began.
+
+    Series of one page share their stamps. Those of several pages do not: what came since each was last sampled is one
+    sample.
+    """
+    return [(stamp, math.fsum(values) / len(values)) for stamp, values in _by_sample(several)]
+
+
+def sums(several: Sequence[Sequence[Point]]) -> list[Point]:
+    """The same of the sum, of samples that have all series in them."""
+    return [(stamp, math.fsum(values)) for stamp, values in _by_sample(several) if len(values) == len(several)]
+
+
+def _by_sample(several: Iterable[Sequence[Point]]) -> list[tuple[int, Collection[float]]]:
+    by_stamp: dict[int, dict[int, float]] = defaultdict(dict)
+    for number, points in enumerate(several):
+        for stamp, value in points:
+            by_stamp[stamp][number] = value
+    samples: list[tuple[int, dict[int, float]]] = []
+    for stamp, values in sorted(by_stamp.items()):
+        if samples and samples[-1][1].keys().isdisjoint(values):
+            samples[-1][1].update(values)
+        else:
+            samples.append((stamp, dict(values)))
+    return [(stamp, values.values()) for stamp, values in samples]
 
 
 def add_up(found: Found, series: Iterable[Series], window: Window) -> Growth | Unavailable:
