@@ -145,7 +145,7 @@ class Chronicle:
     def close(self, *, ended: bool) -> RunResult:
         """The run has ended, or was stopped. Returns all of it."""
         result = self.result(ended=ended)
-        if self._background.campaign.recipe is not None:
+        if not self._background.campaign.is_alone:
             self._output.write_run(result)
             write_copy(self._background.campaign.copy_to, result)
         return result
@@ -155,6 +155,7 @@ class Chronicle:
         return StageResult(
             name=spec.title or "",
             folder=spec.folder,
+            repeat=spec.repeat,
             state=entry.state,
             error=entry.error,
             started_at=entry.started_at,
@@ -168,7 +169,7 @@ class Chronicle:
     def _note(self, spec: StageSpec, entry: SavedStage) -> None:
         """For readers, too."""
         self._keep(spec, entry)
-        if self._background.campaign.recipe is not None:
+        if not self._background.campaign.is_alone:
             self._output.write_run(self.result())
 
     def _keep(self, spec: StageSpec, entry: SavedStage) -> None:

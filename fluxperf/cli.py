@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from fluxperf import __version__
 from fluxperf.errors import FluxPerfError, Interrupted, NotYetError, RunFailed, UsageError
 from fluxperf.files import replace_closed_streams
-from fluxperf.usage import LATER_COMMANDS, LATER_OPTIONS, LISTS, OPTIONS, REPEATED, USAGE
+from fluxperf.usage import COMMANDS, LATER_OPTIONS, LISTS, OPTIONS, REPEATED, USAGE
 from fluxperf.words import take_option, unknown_option
 
 if TYPE_CHECKING:
@@ -34,16 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character shows another
             stream.reconfigure(errors="replace")
     try:
-        if words[:1] == ["mock"]:
-            from fluxperf_mock.cli import main as serve_mock
-
-            return serve_mock(words[1:])
-        if words[:1] == ["calibrate"]:
-            from fluxperf.calibrate.cli import main as calibrate
-
-            _check_platform()
-            return calibrate(words[1:])
-        return _run(words)
+        command = _find_command(words[0] if words else "")
+        return _run(words) if command is None else command(words[1:])
     except FluxPerfError as error:
         if isinstance(error, Interrupted):  # all is written: a further signal shall not change the exit code
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -60,6 +52,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         return RunFailed.exit_code
 
 
+def _find_command(name: str) -> Callable[[Sequence[str]], int] | None:
+    """What takes the words after the name of a command; None: it is none, or `run`."""
+    if name == "mock":
+        from fluxperf_mock.cli import main as serve_mock
+
+        return serve_mock
+    if name == "calibrate":
+        from fluxperf.calibrate.cli import main as calibrate
+
+        _check_platform()
+        return calibrate
+    if name == "compare":
+        from fluxperf.compare.command import main as compare
+
+        return compare
+    if name == "report":
+        from fluxperf.presentation.command import main as report
+
+        return report
+    if name == "baseline":
+        from fluxperf.baselines.command import main as baseline
+
+        return baseline
+    return None
+
+
 def _check_platform() -> None:
     if sys.platform != "linux":
         raise UsageError("FluxPerf needs Linux: its measurement stands on epoll, timerfd and kernel receive stamps")
@@ -73,8 +91,10 @@ def _run(words: list[str]) -> int:
     values = parse(words)
     if values is None:
         return 0
-    campaign = read_campaign(values)
     from fluxperf import runner
+    from fluxperf.plan.campaign import repeat
+
+    campaign = repeat(read_campaign(values))
 
     return runner.show(campaign) if values["dry_run"] else runner.run(campaign, resume=values["resume"])
 
@@ -136,19 +156,17 @@ def parse(words: Sequence[str]) -> dict[str, Any] | None:
         return None
     given = {name.partition("=")[0] for name in words}
     return {
-        name[2:].replace("-", "_"): value
+        "lens" if name == "--as" else name[2:].replace("-", "_"): value  # `as` is no name in Python
         for name, value in found.items()
         if name.startswith("--") and name not in ("--help", "--version") and (name in given or value not in ([], None))
     }
 
 
 def check_command(words: Sequence[str]) -> None:
-    """Raises NotYetError or UsageError for a first word that is no command of ours."""
+    """Raises UsageError for a first word that is no command of ours."""
     first = words[0] if words else ""
-    if first in LATER_COMMANDS:
-        raise NotYetError(f"fluxperf {first} is not yet built")
     if first and not first.startswith("-") and first != "run":
-        nearest = difflib.get_close_matches(first, ["run", "mock", "calibrate", *LATER_COMMANDS], n=1)
+        nearest = difflib.get_close_matches(first, COMMANDS, n=1)
         hint = f", did you mean {nearest[0]}?" if nearest else ""
         raise UsageError(f"unknown command {first!r}{hint}\nfluxperf --help lists the commands")
 

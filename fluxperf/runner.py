@@ -73,7 +73,7 @@ class _Journey:
 
     def run(self, stages: tuple[StageSurvey, ...]) -> None:
         """Raises the error of a stage that ends the run, or at its end what to say of those that failed."""
-        if self._campaign.recipe is None:
+        if self._campaign.is_alone:
             self._run_alone(stages[0])
             return
         ended = False

@@ -27,7 +27,8 @@ VERSION = 1
 # What does not change a measurement, or is the same under another name.
 _OF_NO_MATTER = {
     *("api_key", "output_dir", "overwrite", "quiet", "no_progress", "strict", "label", "debug", "debug_verbose"),
-    *("debug_log_dir", "mock_server", "dataset"),
+    *("debug_log_dir", "mock_server", "dataset", "repeat", "baseline", "fail_on", "judge", "allow_different"),
+    *("junit", "markdown", "github", "lens"),
 }
 _MISSING = "not there"
 

@@ -9,12 +9,16 @@ USAGE = """FluxPerf: how much does the cache of an OpenAI-compatible LLM server 
 Usage:
   fluxperf [run] [options]
   fluxperf mock [MOCK_OPTIONS...]
+  fluxperf compare BASE NEW [COMPARE_OPTIONS...]
+  fluxperf report DIR... [REPORT_OPTIONS...]
+  fluxperf baseline save|list|show [BASELINE_OPTIONS...]
   fluxperf calibrate [CALIBRATE_OPTIONS...]
   fluxperf --help | --version
 
 `run`, which may be left out, sends the same prompts in rounds at each level of concurrency, streams
-every answer, and compares the rounds prompt by prompt. `mock` is a mock LLM server (fluxperf mock --help).
-`calibrate` finds out how much load a worker can measure on this machine (fluxperf calibrate --help).
+every answer, and compares the rounds prompt by prompt. `mock` is a mock LLM server, `compare` says whether one run is
+slower than another, `report` makes report.html again, or one page of several runs, `baseline` keeps runs to compare
+with, `calibrate` finds out how much load a worker can measure on this machine; each has --help.
 A list takes spaces: --concurrency 5 10 20.
 
 A campaign:
@@ -92,6 +96,19 @@ The built-in mock server:
   --mock-host HOST           [default: 127.0.0.1]
   --mock-port PORT           0: any free port [default: 0]
 
+To fail a build (docs/ci.md):
+  --repeat N                 Run the whole plan N times: what differs from run to run is then in the intervals
+                             [default: 1]
+  --baseline NAME            A baseline (fluxperf baseline), or the directory of a run, to compare with
+  --fail-on GATE             End with exit code 1 if this holds, such as 'ttft_ms.p99 > +10%' (against the baseline),
+                             'goodput.ratio < 0.95' or 'round2/round1 ttft_ms.p50 > 0.6'; may be repeated
+  --judge HOW                Gates go by the interval, so that noise fails no build, or by the point
+                             [default: interval]
+  --allow-different          Compare also with a baseline of another model, dataset or plan
+  --junit FILE               Gates as JUnit XML
+  --markdown FILE            A summary for a pull request; it is added to what is in the file
+  --github                   Gates as annotations of GitHub Actions, on stdout
+
 What to leave behind:
   --output-dir DIR           [default: results]
   --overwrite                Replace an earlier run in DIR; without it, that run is renamed
@@ -100,20 +117,21 @@ What to leave behind:
   --debug-verbose            The same with payloads, a file a session
   --debug-log-dir DIR        [default: debug_logs]
   --label LABEL              K=V to keep with the result; may be repeated
+  --as TOOL                  Print the figures by the definitions of vllm or aiperf, too (docs/lens.md)
   --quiet                    Say nothing but errors
   --no-progress              No live progress
   --strict                   End with exit code 4 if the measurement is invalid
   -h, --help
   --version
 
-Exit codes: 0 done, 2 wrong usage, 3 the run failed, 4 invalid and --strict, 130 and 143 interrupted.
+Exit codes: 0 done, 1 a gate failed, 2 wrong usage, 3 the run failed, 4 invalid and --strict, 130 and 143 interrupted.
 """
 
 LISTS = frozenset({"--num-samples", "--concurrency", "--prometheus-metrics"})
-REPEATED = frozenset({"--header", "--label"})
+REPEATED = frozenset({"--fail-on", "--header", "--label"})
 
+COMMANDS = ("run", "mock", "compare", "report", "baseline", "calibrate")
 # Promised, not built. Each is taken out of here when it is.
-LATER_COMMANDS = frozenset({"compare", "report", "baseline"})
 LATER_OPTIONS = frozenset(
     f"--{name}"
     for group in (
@@ -129,7 +147,6 @@ LATER_OPTIONS = frozenset(
             "sweep",
         ),
         ("launcher", "nodes", "ray-address", "rows", "trace", "warmup", "workers-per-node"),
-        ("as", "baseline", "fail-on", "github", "judge", "junit", "markdown", "repeat"),
     )
     for name in group
 )

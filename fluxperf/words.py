@@ -76,7 +76,7 @@ def take_option(word: str, rest: list[str], *, takes_value: bool, is_list: bool)
 
 def unknown_option(name: str, known: Iterable[str], command: str) -> UsageError:
     """What to raise for an option that the command does not have, in full: docopt would take any abbreviation."""
-    nearest = difflib.get_close_matches(name, list(known), n=1)
+    nearest = difflib.get_close_matches(name, list(known), n=1) if name.strip("-") else []
     hint = f", did you mean {nearest[0]}?" if nearest else ""
     return UsageError(f"unknown option {name}{hint}\n{command} --help lists the options")
 

@@ -7,9 +7,11 @@ name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from fluxperf.model.gate import Gate
 from fluxperf.plan.settings import Settings
 
 Restart: TypeAlias = Literal["never", "per_stage", "per_level", "per_round"]
@@ -76,7 +78,7 @@ class StageSpec:
 
     `env` is set while it runs; None unsets. `mock` are the settings of the mock server that is started for the stage,
     by name; None: there is none. With a mock, `server` says only how often it is started again. `copy_to`: where a
-    further copy of the stage's run.json goes.
+    further copy of the stage's run.json goes. `repeat` says which repetition of the plan it belongs to, from 1.
     """
 
     settings: Settings
@@ -88,6 +90,7 @@ class StageSpec:
     mock: Mapping[str, Any] | None = None
     hooks: Hooks = field(default_factory=Hooks)
     copy_to: str | None = None
+    repeat: int | None = None
 
     @property
     def title(self) -> str | None:
@@ -114,7 +117,8 @@ class Campaign:
     """Stages in their order. `overrides` are sentences on what the command line changed; `remarks` what else to know.
 
     `continue_on_error`: after a stage that failed the next one is begun. `copy_to`: where a further copy of run.json
-    goes. `secrets` are texts of the recipe that must never be written anywhere.
+    goes. `secrets` are texts of the recipe that must never be written anywhere. `gates`: when the run is to be held for
+    a failure, once it has been measured.
     """
 
     stages: tuple[StageSpec, ...]
@@ -127,6 +131,17 @@ class Campaign:
     overrides: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    gates: tuple[Gate, ...] = ()
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether its only stage is all of it, with its files in the output directory itself."""
+        return self.recipe is None and len(self.stages) == 1
+
+    @property
+    def settings(self) -> Settings:
+        """Those of a stage, to ask for what all have in common."""
+        return self.stages[0].settings
 
 
 def campaign_of(settings: Settings) -> Campaign:
@@ -138,3 +153,43 @@ def campaign_of(settings: Settings) -> Campaign:
         overwrite=settings.overwrite,
         quiet=settings.quiet,
     )
+
+
+def repeat(campaign: Campaign) -> Campaign:
+    """The campaign with all its stages as often as `repeat` asks for, round after round, each with its own folder."""
+    times = campaign.settings.repeat
+    if times == 1:
+        return campaign
+    return replace(
+        campaign, stages=tuple(_again(stage, number) for number in range(1, times + 1) for stage in campaign.stages)
+    )
+
+
+def _again(stage: StageSpec, number: int) -> StageSpec:
+    title, folder = f"repeat {number}", f"repeat_{number}"
+    settings = replace(
+        stage.settings,
+        output_dir=_insert(stage.settings.output_dir, folder, stage.folder),
+        debug_log_dir=_insert(stage.settings.debug_log_dir, folder, stage.folder),
+    )
+    suite = "/".join(part for part in (title, stage.suite) if part is not None)
+    return replace(
+        stage,
+        settings=settings,
+        name=title if stage.name is None else stage.name,
+        suite=None if stage.name is None else suite,
+        folder="/".join(part for part in (folder, stage.folder) if part),
+        copy_to=None
+        if stage.copy_to is None
+        else str(Path(stage.copy_to).with_stem(f"{Path(stage.copy_to).stem}_{folder}")),
+        repeat=number,
+    )
+
+
+def _insert(path: str, folder: str, below: str) -> str:
+    """The path with a folder put in before the last parts, which are `below` if they are there."""
+    place = Path(path)
+    parts = len(Path(below).parts)
+    if parts and place.parts[-parts:] == Path(below).parts:
+        return str(Path(*place.parts[:-parts], folder, below))
+    return str(place / folder)

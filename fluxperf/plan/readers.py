@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
+from fluxperf.model.gate import Judge
 from fluxperf.plan.forms import Mode
 from fluxperf.plan.planner import FirstOrder, Order
 
@@ -257,6 +258,15 @@ READERS: dict[str, Read] = {
     "no_progress": _flag,
     "strict": _flag,
     "label": _many(_label),
+    "repeat": integer_reader(1, 100),
+    "baseline": read_text,
+    "fail_on": _many(read_text),
+    "judge": choice_reader(*get_args(Judge)),
+    "allow_different": _flag,
+    "junit": read_text,
+    "markdown": read_text,
+    "github": _flag,
+    "lens": read_text,
 }
 
 # Those that are either given or not, and those that are texts whatever they look like.

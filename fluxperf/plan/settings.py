@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from fluxperf.errors import NotYetError, UsageError
+from fluxperf.model.gate import Judge
 from fluxperf.plan.forms import Mode
 from fluxperf.plan.planner import FirstOrder, Order
 from fluxperf.plan.readers import READERS, Fault, Later
@@ -79,8 +80,19 @@ class Settings:
     no_progress: bool = False
     strict: bool = False
     label: tuple[tuple[str, str], ...] = ()
+    repeat: int = 1
+    baseline: str | None = None
+    fail_on: tuple[str, ...] = ()
+    judge: Judge = "interval"
+    allow_different: bool = False
+    junit: str | None = None
+    markdown: str | None = None
+    github: bool = False
+    lens: str | None = None
 
 
+# How options are called whose names are no names in Python.
+_OPTIONS = {"lens": "--as"}
 DEFAULTS = Settings(dataset="")
 # What only the mode multi_turn has a use for.
 OF_SESSIONS = ("max_context_tokens", "own_history", "think_time")
@@ -116,7 +128,7 @@ def read_settings(values: Mapping[str, Any]) -> Settings:
 
 def option_name(name: str) -> str:
     """How the setting is written on the command line."""
-    return "--" + name.replace("_", "-")
+    return _OPTIONS.get(name, "--" + name.replace("_", "-"))
 
 
 def check_settings(values: Mapping[str, Any], call: Call = option_name) -> Settings | list[SettingFault]:

@@ -9,11 +9,14 @@ SUITE = ("name", "stages", "env")
 # Read apart from the options, since they belong to a stage's server, hooks and variables.
 BLOCKS = ("server", "vllm", "hooks", "mock_server", "env")
 
-ALIASES = {"concurrency_levels": "concurrency", "tokenizer_name": "tokenizer"}
+ALIASES = {"concurrency_levels": "concurrency", "tokenizer_name": "tokenizer", "as": "lens"}
 # Different words for the order of later rounds. The last is an older name.
 ORDERS = ("round2_order", "no_shuffle_round2", "shuffle_round2")
 # One directory holds all stages, and one voice speaks of them.
-OF_CAMPAIGN = ("output_dir", "overwrite", "quiet", "continue_on_error")
+OF_CAMPAIGN = (
+    *("output_dir", "overwrite", "quiet", "continue_on_error", "repeat", "baseline", "fail_on", "judge"),
+    *("allow_different", "junit", "markdown", "github", "lens"),
+)
 # How the mock is started, which the block `mock_server` says as well.
 OF_MOCK = {"mock_host": "host", "mock_port": "port"}
 # Options that make no sense within the file that one of them names.

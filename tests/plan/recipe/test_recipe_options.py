@@ -98,7 +98,7 @@ def test_option_is_read(recipes: Recipes, line: str, value: Any) -> None:
         ("name: x", "name: unknown key"),
         ("resume: true", "resume: unknown key"),
         ("dry_run: true", "dry_run: unknown key"),
-        ("recipe: x", "recipe: unknown key"),
+        ("recipe: x", "recipe: unknown key; did you mean repeat?"),
         ("warmup: 5", "warmup: is not yet built"),
         ("sweep: 5", "sweep: is not yet built"),
         ("tokenizer_name: [x]", "tokenizer_name: must be a text that is not empty, not ['x']"),
