@@ -41,6 +41,11 @@ class Books:
             self._opened = output, Chronicle(background, output, self._earlier)
         return self._opened
 
+    @property
+    def output(self) -> OutputDirectory | None:
+        """The directory; None: it was not opened."""
+        return None if self._opened is None else self._opened[0]
+
     def close(self) -> None:
         """Lets go of the directory. What a resumption needs stays there, if that would save anything."""
         if self._opened is None:

@@ -57,7 +57,7 @@ def _find_command(name: str) -> Callable[[Sequence[str]], int] | None:
     if name == "mock":
         from fluxperf_mock.cli import main as serve_mock
 
-        return serve_mock
+        return lambda rest: serve_mock(list(rest))
     if name == "calibrate":
         from fluxperf.calibrate.cli import main as calibrate
 

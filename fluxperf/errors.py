@@ -56,6 +56,12 @@ class WorkerDied(RunFailed):
     """A worker process ended before its round did."""
 
 
+class GateFailed(FluxPerfError):
+    """What was measured meets a condition of --fail-on or `gates`."""
+
+    exit_code = 1
+
+
 class MeasurementInvalid(FluxPerfError):
     """The verdict of a whole run is `invalid`, and --strict was given."""
 

@@ -1,4 +1,4 @@
-"""The one table of metrics: name, label, unit, formula, which direction is better.
+"""The one table of metrics: name, label, unit, formula, which direction is better, and what it means in words.
 
 A formula is a function of one request's `Timeline` and gives an integer in the metric's *raw* unit
 (nanoseconds, or thousandths of a token per second), or None where the value does not exist. To add
@@ -75,7 +75,10 @@ def output_token_throughput(request: Timeline) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A row of the table. `raw / per_unit` is in `unit`; no formula: pooled over events, recorded as they come."""
+    """A row of the table. `raw / per_unit` is in `unit`; no formula: pooled over events, recorded as they come.
+
+    `text` is the formula for a reader, and `meaning` what it says.
+    """
 
     name: str
     label: str
@@ -83,17 +86,90 @@ class Metric:
     per_unit: int
     lower_is_better: bool
     formula: Formula | None
+    text: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFigure:
+    """A figure of a whole round that is no spread over requests; how it is computed is `analysis`' business.
+
+    `lower_is_better` None: neither is. With a `statistic` the files have it under that, as `goodput.ratio`.
+    """
+
+    name: str
+    unit: str
+    lower_is_better: bool | None
+    text: str
+    meaning: str
+    statistic: str | None = None
 
 
 METRICS: tuple[Metric, ...] = (
-    Metric("ttft_ms", "TTFT (ms)", "ms", NS_PER_MS, True, ttft),
-    Metric("itl_ms", "ITL (ms)", "ms", NS_PER_MS, True, itl),
-    Metric("latency_ms", "Latency (ms)", "ms", NS_PER_MS, True, latency),
-    Metric("ttfo_ms", "TTFO (ms)", "ms", NS_PER_MS, True, ttfo),
-    Metric("chunk_gap_ms", "Chunk gap (ms)", "ms", NS_PER_MS, True, None),
-    Metric("output_token_throughput", "Tokens/s a request", "tokens/s", 1000, False, output_token_throughput),
-    Metric("connect_ms", "Connect (ms)", "ms", NS_PER_MS, True, connect),
-    Metric("wait_ms", "Wait (ms)", "ms", NS_PER_MS, True, wait),
+    Metric(
+        *("ttft_ms", "TTFT (ms)", "ms", NS_PER_MS, True, ttft),
+        text="first output - sent",
+        meaning="how long nothing was to be seen, reasoning included",
+    ),
+    Metric(
+        *("itl_ms", "ITL (ms)", "ms", NS_PER_MS, True, itl),
+        text="(last output - first output) / (output_tokens - 1)",
+        meaning="from token to token, one value a request; absent under 2 output tokens, and where all came at once",
+    ),
+    Metric(
+        *("latency_ms", "Latency (ms)", "ms", NS_PER_MS, True, latency),
+        text="end - sent",
+        meaning="to the end of the whole answer",
+    ),
+    Metric(
+        *("ttfo_ms", "TTFO (ms)", "ms", NS_PER_MS, True, ttfo),
+        text="first answer - sent",
+        meaning="TTFT of the answer proper; on the terminal only where it differs from TTFT",
+    ),
+    Metric(
+        *("chunk_gap_ms", "Chunk gap (ms)", "ms", NS_PER_MS, True, None),
+        text="output event - the output event before it",
+        meaning="every gap in an answer, pooled over the round; answers that came at once have none",
+    ),
+    Metric(
+        *("output_token_throughput", "Tokens/s a request", "tokens/s", 1000, False, output_token_throughput),
+        text="output_tokens / latency",
+        meaning="how fast the tokens of one request came, its wait for the first included",
+    ),
+    Metric(
+        *("connect_ms", "Connect (ms)", "ms", NS_PER_MS, True, connect),
+        text="time to open a connection, before sent",
+        meaning="0 on one that was open; part of no other metric",
+    ),
+    Metric(
+        *("wait_ms", "Wait (ms)", "ms", NS_PER_MS, True, wait),
+        text="time without a free connection, before sent",
+        meaning="part of no other metric",
+    ),
+)
+ROUND_FIGURES: tuple[RoundFigure, ...] = (
+    RoundFigure("tokens_per_s", "tokens/s", False, "output tokens / duration", "of the successful requests"),
+    RoundFigure(
+        "requests_per_s", "1/s", False, "successful requests / duration", "failures count for the duration"
+    ),
+    RoundFigure("duration_s", "s", True, "last end - first sent", "of successes and failures"),
+    RoundFigure("avg_in_flight", "requests", None, "sum of (end - sent) / duration", "of successes and failures"),
+    RoundFigure(
+        *("goodput", "", False, "requests that meet the SLO file / all requests"),
+        meaning="*every* constraint must be met; beside it stand the numbers and rates of such requests and of their "
+        "tokens, and under `missed` how many successful requests miss each constraint",
+        statistic="ratio",
+    ),
+    RoundFigure(
+        *("errors", "", True, "failed requests / all requests"),
+        meaning="of gates and comparisons; files have `failed_requests`, `total_requests`, and `outcomes` by kind",
+        statistic="ratio",
+    ),
+    RoundFigure(
+        *("cached_tokens", "", False, "cached tokens / prompt tokens"),
+        meaning="over the successful requests whose usage told cached tokens",
+        statistic="ratio",
+    ),
 )
 BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}
 CHUNK_GAP = BY_NAME["chunk_gap_ms"]

@@ -19,7 +19,7 @@ SPOOL = ".spool"
 LOCK = "lock"
 RUN_FILES = (
     *("run.json", "metrics_summary.csv", "concurrency_*_round_*.json", "requests_concurrency_*_round_*.jsonl"),
-    *("server.log", "hooks.log", TEMPORARY),
+    *("histograms.hlog", "report.html", "server.log", "hooks.log", TEMPORARY),
 )
 
 

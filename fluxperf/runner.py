@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
+from fluxperf.aftermath import follow, make_pages, read_demands
 from fluxperf.books import Books, find_interrupted
 from fluxperf.course import Around, recall_sent, run_stage
 from fluxperf.errors import FluxPerfError, Interrupted, MeasurementInvalid, ResumeRefused, RunFailed
@@ -12,6 +13,7 @@ from fluxperf.hosting import Host
 from fluxperf.launch.signals import Signals
 from fluxperf.ledger import describe_invalid
 from fluxperf.model import StageState, Status
+from fluxperf.output import OutputDirectory
 from fluxperf.plan.campaign import Campaign, StageSpec
 from fluxperf.report import render_stages
 from fluxperf.resumption import Resumption
@@ -43,9 +45,11 @@ def run(campaign: Campaign, *, resume: bool = False) -> int:
         campaign = surveyed.campaign
         for text in (*campaign.overrides, *campaign.remarks):
             voice.say(text)
+        demands = read_demands(surveyed, voice)
         earlier = find_interrupted(surveyed, voice) if resume else None
         if isinstance(earlier, Path):
-            voice.say(f"the run in {earlier} is complete: there is nothing left to do")
+            voice.say(f"the run in {earlier} is complete: there is nothing left to measure")
+            follow(demands, OutputDirectory(earlier))
             return 0
         resumption = Resumption(earlier)
         resumption.check(describe_asked(surveyed))
@@ -57,7 +61,13 @@ def run(campaign: Campaign, *, resume: bool = False) -> int:
         sent = SentPrompts()
         recall_sent(surveyed.stages, resumption, sent)
         around = Around(signals, voice, host, sent, surveyed.shield, books.open)
-        _Journey(campaign, around, resumption).run(surveyed.stages)
+        try:
+            _Journey(campaign, around, resumption).run(surveyed.stages)
+        except FluxPerfError:
+            if books.output is not None:
+                make_pages(demands, books.output)
+            raise
+        follow(demands, books.open()[0])
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from fluxperf.analysis.evidence import Evidence
 from fluxperf.analysis.merge import merge_tallies, summarise
 from fluxperf.clock import timestamp
-from fluxperf.crew import live_counts
+from fluxperf.crew import leg_of, live_counts
 from fluxperf.engine.orders import Outlets, RoundOrder, Shared
 from fluxperf.errors import (
     FluxPerfError,
@@ -97,14 +97,16 @@ class Stage:
         fresh = self._make_ready(level, plan)
         history = self._past.look_back(level, plan, fresh=fresh)
         started_at = timestamp()
-        progress.begin(self._title(level, plan), planned)
+        progress.begin(leg_of(self._plan.spec, level, plan.round), planned)
         gathered = self._gather(orders, team, progress)
+        progress.announce("reading the server's counters")
         tally = self._merge(plan, gathered, files, orders)
         counters = self._lookout.end(tally.sums["usage_prompt_tokens"])
         error = self._error(gathered, tally)
         counted = sum(tally.outcomes.values())
         if error is None and counted != planned:
             error = RunFailed(f"internal error: {planned} requests were planned and {counted} were recorded")
+        progress.announce(f"adding up {counted:,} requests")
         evidence = replace(
             self._evidence(level, plan, gathered, tally),
             stopped=error is not None,
@@ -119,12 +121,6 @@ class Stage:
             lines: Spooled[str] = Spooled(files.all_transcripts(), str)
             self._output.write_lines(f"requests_{files.name}.jsonl", lines)
         return result, error
-
-    def _title(self, level: LevelPlan, plan: RoundPlan) -> str:
-        """The round's name in the progress."""
-        stage = self._plan.spec.title
-        text = f"Concurrency {level.concurrency}, round {plan.round}"
-        return text if stage is None else f"{stage}: {text[0].lower()}{text[1:]}"
 
     def _make_ready(self, level: LevelPlan, plan: RoundPlan) -> bool:
         """The server as the round wants it, and the hook before it. Returns whether the server began anew for it."""
@@ -142,6 +138,7 @@ class Stage:
     def _gather(self, orders: dict[int, RoundOrder], team: Team, progress: Progress) -> Gathered:
         """Has the workers run the round, and looks at the server meanwhile."""
         host = self._around.host
+        progress.announce("waiting until the server is quiet")
         self._lookout.begin()
         watch = Watch(
             tick=lambda: progress.show(live_counts(self._shared.board)),
@@ -268,5 +265,6 @@ class Stage:
             slo=self._plan.slo,
             notes=remarks,
             partial=evidence.stopped,
+            histograms={name: found.encode() for name, found in tally.histograms.items() if found.count},
             series=series,
         )

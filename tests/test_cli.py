@@ -297,7 +297,7 @@ def test_interrupted_before_anything_ends_with_130(
     assert capsys.readouterr() == ("", "fluxperf: interrupted\n")
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["--conc", "5"], ["compare"]])
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["--conc", "5"], ["compare", "--help"]])
 def test_nothing_heavy_is_imported_to_answer_at_once(words: list[str]) -> None:
     code = (
         "import sys\nfrom fluxperf.cli import main\nmain(sys.argv[1:])\n"

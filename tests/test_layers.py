@@ -72,8 +72,11 @@ LAYERS = {
     | {"particulars", "past", "provenance", "resumption", "sent", "site", "stage", "survey", "voice"},
     "runner": MIDDLE
     | SIDES
-    | {"books", "course", "ledger", "hosting", "launch", "outline", "resumption", "saved", "sent"}
+    | {"aftermath", "books", "course", "ledger", "hosting", "launch", "outline", "output", "resumption", "saved", "sent"}
     | {"survey", "voice"},
+    "aftermath": MIDDLE
+    | SIDES
+    | {"baselines", "compare", "definitions", "output", "presentation", "stored", "survey", "voice"},
     "usage": set[str](),
     "stored": VALUES,
     "baselines": VALUES | {"clock", "stored", "words"},

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from fluxperf.api.delta import ANSWER, DONE, NOTHING, REASONING, Delta, Malformed, read_usage
+from fluxperf.api.delta import ANSWER, BLANK, DONE, NOTHING, REASONING, SILENT, Delta, Malformed, read_usage
 from fluxperf.api.plain import error_text, one_line
 
 
@@ -90,6 +90,7 @@ class _Message(msgspec.Struct, gc=False):
     refusal: str | None = None
     tool_calls: Any = None
     function_call: Any = None
+    role: Any = msgspec.UNSET
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -134,15 +135,28 @@ def _facts(chunk: _Chunk, keep_text: bool) -> Delta:
     if not chunk.choices:
         error = error or _bare_error(chunk)
     if text or finish_reason or usage or error or chunk.timings:
+        silent = bool(chunk.choices) and not (answer or reasoning)
         return Delta(
             output=answer or reasoning,
             answer=answer,
+            silent=silent,
+            blank=silent and _is_blank(chunk),
             finish_reason=finish_reason,
             usage=read_usage(usage, chunk.timings) if usage or chunk.timings else None,
             error=(error_text(error) or "an error without a message") if error else None,
             text=text,
         )
-    return ANSWER if answer else REASONING if reasoning else NOTHING
+    if answer or reasoning:
+        return ANSWER if answer else REASONING
+    if not chunk.choices:
+        return NOTHING
+    return BLANK if _is_blank(chunk) else SILENT
+
+
+def _is_blank(chunk: _Chunk) -> bool:
+    """Whether the first choice has a content of "", and no role, as a chunk with no output in it may."""
+    message = chunk.choices[0].delta if chunk.choices else None
+    return message is not None and message.content == "" and message.role is msgspec.UNSET
 
 
 def _calls(message: _Message) -> bool:
@@ -195,12 +209,13 @@ def _message(delta: dict[str, Any]) -> _Message:
     content = delta.get("content")
     parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     return _Message(
-        content=_text(content),
+        content=_text(content) or ("" if content == "" else None),
         reasoning=_text(delta.get("reasoning")) or "".join(_text(part.get("thinking")) for part in parts),
         reasoning_content=_text(delta.get("reasoning_content")),
         refusal=_text(delta.get("refusal")),
         tool_calls=delta.get("tool_calls"),
         function_call=delta.get("function_call"),
+        role=delta.get("role", msgspec.UNSET),
     )
 
 

@@ -28,12 +28,16 @@ class Delta(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What one event says. All the defaults together: nothing that counts.
 
     `output`: it carries output of any kind, in any choice; `answer`: output other than reasoning.
+    `silent`: it has a choice, and no output in any; `blank`: such a one whose first choice has a content of "" and no
+    role, which a token that decodes to nothing looks like.
     `finish_reason` and `text` (the answer without its reasoning) are those of choice index 0.
     `error`: the server's message, on one line. `done`: it is the closing `[DONE]`.
     """
 
     output: bool = False
     answer: bool = False
+    silent: bool = False
+    blank: bool = False
     finish_reason: str | None = None
     usage: Usage | None = None
     error: str | None = None
@@ -44,6 +48,8 @@ class Delta(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 NOTHING = Delta()
 REASONING = Delta(output=True)
 ANSWER = Delta(output=True, answer=True)
+SILENT = Delta(silent=True)
+BLANK = Delta(silent=True, blank=True)
 DONE = Delta(done=True)
 
 _NO_USAGE = Usage()

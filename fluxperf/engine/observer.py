@@ -120,6 +120,7 @@ class Observer(Sink):
         """See `Sink`."""
         self.timeline.status = status
         self.timeline.first_byte_ns = at_ns
+        self.timeline.silent_events = self.timeline.blank_events = 0
         fields = dict(headers)
         coding = fields.get(b"content-encoding", b"identity").strip().lower()
         if coding in (b"gzip", b"x-gzip", b"deflate"):  # asked for identity; some proxies compress all the same
@@ -164,6 +165,8 @@ class Observer(Sink):
                     self._note_output(delta, at_ns)
                 if delta is not ANSWER:
                     self._note_facts(delta)
+                    if not delta.output:
+                        self._note_silence(delta, at_ns)
                 if transcript is not None:
                     _keep(transcript, payload, delta, at_ns)
                 self._spoke = True
@@ -204,6 +207,20 @@ class Observer(Sink):
             if usage.cached_tokens is not None:
                 timeline.cached_tokens = usage.cached_tokens
 
+    def _note_silence(self, delta: Delta, at_ns: int) -> None:
+        """Events without output are no figure of ours, but some tools take them for tokens."""
+        timeline = self.timeline
+        if not delta.done:
+            timeline.last_event_ns = at_ns
+        if delta.silent:
+            timeline.silent_events = (timeline.silent_events or 0) + 1
+            timeline.first_silent_ns = timeline.first_silent_ns or at_ns
+            timeline.last_silent_ns = at_ns
+        if delta.blank:
+            timeline.blank_events = (timeline.blank_events or 0) + 1
+            timeline.first_blank_ns = timeline.first_blank_ns or at_ns
+            timeline.last_blank_ns = at_ns
+
     def _set_gaps_aside(self) -> None:
         """Keeps memory bounded, however long the answer."""
         if self.earlier_gaps is None:
@@ -238,6 +255,7 @@ class Observer(Sink):
             error = None
             timeline.end_ns = now_ns()
         timeline.done_ns = timeline.end_ns or now_ns()
+        timeline.last_event_ns = max(timeline.last_event_ns or 0, timeline.last_output_ns or 0) or None
         self._count_gaps()
         timeline.outcome, timeline.error = self._judge(error)
 

@@ -28,6 +28,7 @@ from fluxperf.model import Outcome, Timeline
 # A request leaves no cycles behind (a test holds it to that), so the collector runs only if something piles up all the
 # same. A thousand requests in flight are 150,000 objects, and each look at them would be a pause of 10 ms.
 OBJECTS_TO_COLLECT = 400_000
+TELL_EVERY_S = 0.25
 
 
 class Part:
@@ -44,6 +45,8 @@ class Part:
         self.busy_lanes = order.lanes
         self.recorder = Recorder(self._shared.board, outlets, self._client.slo, self._client.tokens)
         payloads = self._client.debug == "payloads"
+        self._in_flight: dict[int, Timeline] = {}  # by index; in the order in which they set out
+        self._lanes_end = trio.CancelScope()
         self._log = LifeLog(outlets.debug_log, payloads=payloads) if outlets.debug_log else None
         self._open = ExitStack()
         self._kept = self._replayed = None
@@ -73,6 +76,17 @@ class Part:
                 free_ns = await self._serve_session(shared.bodies[ticket], free_ns)
         finally:
             self.busy_lanes -= 1
+            if not self.busy_lanes:
+                self._lanes_end.cancel()
+
+    async def tell(self) -> None:
+        """While there are lanes, tells those who look on what only this process sees: outputs, and what hangs."""
+        board, gauge = self._shared.board, self._reactor.gauge
+        with self._lanes_end:
+            while True:
+                board.tell(self._number, gauge.outputs, next(iter(self._in_flight.values()), None))
+                await trio.sleep(TELL_EVERY_S)
+        board.tell(self._number, gauge.outputs, None)
 
     async def _serve_session(self, prepared: Prepared, free_ns: int | None) -> int | None:
         """Sends the turns of a session, as long as there is an answer to each. The lane is free since `free_ns`.
@@ -121,9 +135,11 @@ class Part:
         timeline.dropped_turns = request.dropped_turns
         observer = Observer(timeline, self._client.api, self._reactor.gauge, self._transcript(keep_text=keep_text))
         self._shared.board.add(self._number, Column.SENT)
+        self._in_flight[prepared.index] = timeline
         try:
             await perform(self._http, self._client.template.request(request.body, observer), observer)
         finally:
+            del self._in_flight[prepared.index]
             observer.scrub(self._client.secrets)
             body = self._fit_to_show(request.body)
             self.recorder.finish(observer, body)

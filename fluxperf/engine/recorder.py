@@ -87,16 +87,10 @@ class Recorder:
         self._outlets.uncounted.unlink()
 
     def _count(self, observer: Observer) -> None:
-        request, board, worker = observer.timeline, self._board, observer.timeline.worker
-        board.add(worker, Column.DONE)
-        if request.success:
-            board.add(worker, Column.SUCCEEDED)
-            board.add(worker, Column.OUTPUT_TOKENS, request.output_tokens)
-            board.add(worker, Column.TTFT_NS_SUM, metrics.ttft(request) or 0)
-        else:
-            board.add(worker, Column.FAILED)
+        request = observer.timeline
+        self._board.finish(request, metrics.ttft(request))
         if observer.refusal is not None:
-            board.refuse(worker, observer.refusal)
+            self._board.refuse(request.worker, observer.refusal)
 
     def close(self) -> None:
         """Closes the files. What nobody came to count is entered as it is."""

@@ -62,6 +62,7 @@ class Worker:
                 async with trio.open_nursery() as nursery:
                     for _ in range(order.lanes):
                         nursery.start_soon(part.serve_lane)
+                    nursery.start_soon(part.tell)
                     while self._reactor.queued < part.busy_lanes:
                         await trio.sleep(PREPARATION_POLL_S)
                     start_ns, warmed = await start(), self._pool.opened
@@ -84,6 +85,7 @@ class Worker:
         """The round begins; what the client noticed about itself before is of no interest."""
         self._reactor.gauge.take()
         self._reactor.attention.take()
+        self._shared.board.start(start_ns)
         self._reactor.release(start_ns)
 
     def stop(self) -> None:

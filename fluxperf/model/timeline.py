@@ -21,7 +21,10 @@ class Timeline:
     with it, whichever way it ended. Token counts are as the server's `usage` gave them; None: it gave
     none. `coalesced_events` counts output events that came in the same read as the one before, so that
     the gap between them is not known. `prompt_tokens_estimate` and `counted_tokens` (of the answer) are the
-    client's own: by a tokenizer, or an estimate; None: nobody counted.
+    client's own: by a tokenizer, or an estimate; None: nobody counted. *Silent* events have a choice and no output
+    (a role, or the reason for the end); *blank* ones are silent, with a content of "" and no role, as a token that
+    decodes to nothing may be; None: results of a version that did not look. `last_event_ns` is the last event of any
+    kind but the closing `[DONE]`.
     """
 
     index: int
@@ -51,6 +54,13 @@ class Timeline:
     wait_ns: int = 0
     resent: int = 0
     dropped_turns: int = 0
+    first_silent_ns: int | None = None
+    last_silent_ns: int | None = None
+    silent_events: int | None = None
+    first_blank_ns: int | None = None
+    last_blank_ns: int | None = None
+    blank_events: int | None = None
+    last_event_ns: int | None = None
 
     @property
     def success(self) -> bool:
@@ -78,6 +88,7 @@ class Timeline:
 
 
 _FIELDS = tuple(field.name for field in fields(Timeline))
+_FEWEST = _FIELDS.index("dropped_turns") + 1  # what the first versions wrote: fields are only added, at the end
 _values = attrgetter(*_FIELDS)
 
 
@@ -88,7 +99,7 @@ def to_row(request: Timeline) -> Sequence[Any]:
 
 
 def from_row(row: Sequence[Any]) -> Timeline:
-    """The timeline that `to_row` gave."""
-    request = Timeline(**dict(zip(_FIELDS, row, strict=True)))
+    """The timeline that `to_row` gave, in this version or in an earlier one, which had fewer fields."""
+    request = Timeline(**dict(zip(_FIELDS[: max(len(row), _FEWEST)], row, strict=True)))
     request.outcome = Outcome(request.outcome)
     return request

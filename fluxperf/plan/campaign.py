@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from fluxperf.model.gate import Gate
+from fluxperf.plan.gates import parse_gates
 from fluxperf.plan.settings import Settings
 
 Restart: TypeAlias = Literal["never", "per_stage", "per_level", "per_round"]
@@ -98,6 +99,11 @@ class StageSpec:
         return self.name if self.suite is None else f"{self.suite}/{self.name}"
 
     @property
+    def plain_title(self) -> str | None:
+        """The same without the repeat that it belongs to."""
+        return self.title if self.repeat is None else (self.title or "").partition("/")[2] or None
+
+    @property
     def has_own_processes(self) -> bool:
         """Whether something is started for the stage besides its workers."""
         return self.server is not None or self.mock is not None or self.hooks != Hooks()
@@ -152,6 +158,7 @@ def campaign_of(settings: Settings) -> Campaign:
         output_dir=settings.output_dir,
         overwrite=settings.overwrite,
         quiet=settings.quiet,
+        gates=parse_gates(settings.fail_on),
     )
 
 

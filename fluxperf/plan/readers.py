@@ -9,8 +9,10 @@ from collections.abc import Callable
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
+from fluxperf.errors import UsageError
 from fluxperf.model.gate import Judge
 from fluxperf.plan.forms import Mode
+from fluxperf.plan.gates import parse_gate
 from fluxperf.plan.planner import FirstOrder, Order
 
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -194,6 +196,16 @@ def _time_range(raw: Any) -> tuple[float, float]:
     return least, most
 
 
+def _gate(raw: Any) -> str:
+    """A gate as it was written, which is one that can be read."""
+    text = read_text(raw)
+    try:
+        parse_gate(text)
+    except UsageError as error:
+        raise Fault(str(error)) from None
+    return text
+
+
 def _http(raw: Any) -> str:
     """YAML gives a number for 1.1."""
     version: str = choice_reader("auto", "1.1", "2")(str(raw))
@@ -260,7 +272,7 @@ READERS: dict[str, Read] = {
     "label": _many(_label),
     "repeat": integer_reader(1, 100),
     "baseline": read_text,
-    "fail_on": _many(read_text),
+    "fail_on": _many(_gate),
     "judge": choice_reader(*get_args(Judge)),
     "allow_different": _flag,
     "junit": read_text,

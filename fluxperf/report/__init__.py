@@ -10,6 +10,7 @@ from fluxperf.model import RunResult
 from fluxperf.report.answer import render_answer
 from fluxperf.report.closing import render_comparison
 from fluxperf.report.csv import metrics_summary
+from fluxperf.report.hlog import histograms_hlog
 from fluxperf.report.json import round_file_name, round_json, run_json
 from fluxperf.report.stages import render_stages
 from fluxperf.report.table import render_round
@@ -18,6 +19,7 @@ from fluxperf.report.verdict import render_verdict
 REPORTERS: dict[str, Callable[[RunResult], Iterator[str]]] = {
     "metrics_summary.csv": metrics_summary,
     "run.json": run_json,
+    "histograms.hlog": histograms_hlog,
 }
 
 __all__ = [

@@ -110,6 +110,13 @@ def request_row(request: Timeline, result: RoundResult) -> dict[str, Any]:
         "error": request.error,
         "coalesced_events": request.coalesced_events,
         "dropped_turns": request.dropped_turns,
+        "first_silent_ms": _since_sent_ms(request, request.first_silent_ns),
+        "last_silent_ms": _since_sent_ms(request, request.last_silent_ns),
+        "silent_events": request.silent_events,
+        "first_blank_ms": _since_sent_ms(request, request.first_blank_ns),
+        "last_blank_ms": _since_sent_ms(request, request.last_blank_ns),
+        "blank_events": request.blank_events,
+        "last_event_ms": _since_sent_ms(request, request.last_event_ns),
     }
     return row | figures  # further rows of the table of metrics follow
 

@@ -29,11 +29,16 @@ _STAMPS = {
     "ttfo_ms": "first_answer_ns",
     "last_output_ms": "last_output_ns",
     "end_ms": "end_ns",
+    "first_silent_ms": "first_silent_ns",
+    "last_silent_ms": "last_silent_ns",
+    "first_blank_ms": "first_blank_ns",
+    "last_blank_ms": "last_blank_ns",
+    "last_event_ms": "last_event_ns",
 }
 _TIMES = {"max_gap_ms": "max_gap_ns", "connect_ms": "connect_ns", "wait_ms": "wait_ns"}
 _PLAIN = (
     *("index", "session_id", "turn", "worker", "status", "finish_reason", "error", "output_events"),
-    *("coalesced_events", "cached_tokens", "resent", "dropped_turns"),
+    *("coalesced_events", "cached_tokens", "resent", "dropped_turns", "silent_events", "blank_events"),
 )
 _MOST_NS = 2**62
 

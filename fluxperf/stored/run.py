@@ -14,7 +14,9 @@ from fluxperf.errors import UsageError
 from fluxperf.model import Comparison, RoundResult, RunResult, StageResult, Verdict
 from fluxperf.model.evaluation import CacheEvaluation
 from fluxperf.model.gate import GateResult
+from fluxperf.model.hlog import histograms_of
 from fluxperf.model.slo import Slo
+from fluxperf.stored.hlog import HLOG_NAME, read_histograms
 from fluxperf.stored.requests import StoredRequests
 from fluxperf.stored.summary import read_summary
 
@@ -104,6 +106,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 
 def _run(found: Mapping[str, Any], folder: Path) -> RunResult:
+    histograms = _find_histograms(folder / HLOG_NAME)
     return RunResult(
         started_at=str(found["started_at"]),
         ended_at=found.get("ended_at"),
@@ -115,7 +118,7 @@ def _run(found: Mapping[str, Any], folder: Path) -> RunResult:
         server=found.get("server"),
         recipe=found.get("recipe"),
         stages=_convert(found.get("stages"), tuple[StageResult, ...]),
-        rounds=tuple(_round(entry, folder) for entry in found["rounds"]),
+        rounds=tuple(_with_histograms(_round(entry, folder), histograms) for entry in found["rounds"]),
         comparisons=_convert(found.get("comparisons"), tuple[Comparison, ...]),
         evaluations=tuple(_evaluation(entry) for entry in found.get("evaluations") or ()),
         verdict=_convert_one(found.get("verdict"), Verdict),
@@ -140,6 +143,18 @@ def _round(entry: Mapping[str, Any], folder: Path) -> RoundResult:
         partial=bool(entry.get("partial")),
         series=requests.series,
     )
+
+
+def _find_histograms(file: Path) -> Mapping[str, bytes]:
+    """All that the log holds, by tag. Without one, or with a broken one, only requests tell how values are spread."""
+    try:
+        return read_histograms(file)
+    except UsageError:
+        return {}
+
+
+def _with_histograms(result: RoundResult, histograms: Mapping[str, bytes]) -> RoundResult:
+    return replace(result, histograms=histograms_of(result, histograms))
 
 
 def _evaluation(entry: Mapping[str, Any]) -> CacheEvaluation:

@@ -14,7 +14,9 @@ from fluxperf.api import APIS, Delta, SseDecoder, Usage
 CAPTURES = Path(__file__).parent / "captures"
 
 NOTHING = Delta()
-FINISHED = Delta(finish_reason="stop")
+SILENT = Delta(silent=True)
+BLANK = Delta(silent=True, blank=True)
+FINISHED = Delta(silent=True, finish_reason="stop")
 DONE = Delta(done=True)
 
 
@@ -101,7 +103,7 @@ def test_every_capture_is_tested() -> None:
 )
 def test_role_only_first_chunk_is_not_a_token(delta: str) -> None:
     stream = chunk(f'"delta":{delta}') + chunk('"delta":{"content":"Hi"}')
-    assert read(stream) == [NOTHING, say("Hi")]
+    assert read(stream) == [SILENT, say("Hi")]
 
 
 def test_role_and_text_in_the_first_chunk_is_the_first_token() -> None:
@@ -111,14 +113,14 @@ def test_role_and_text_in_the_first_chunk_is_the_first_token() -> None:
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
 def test_reasoning_is_output_but_not_answer(name: str) -> None:
     stream = chunk(f'"delta":{{"{name}":"Hm"}}') + chunk(f'"delta":{{"{name}":""}}') + chunk('"delta":{"content":"A"}')
-    assert read(stream) == [THOUGHT, NOTHING, say("A")]
+    assert read(stream) == [THOUGHT, SILENT, say("A")]
 
 
 def test_null_reasoning_beside_the_content_is_not_reasoning() -> None:
     stream = chunk('"delta":{"content":"","reasoning_content":null}') + chunk(
         '"delta":{"content":"A","reasoning_content":null,"reasoning":null}'
     )
-    assert read(stream) == [NOTHING, say("A")]
+    assert read(stream) == [BLANK, say("A")]
 
 
 def test_reasoning_and_answer_in_one_chunk_is_answer() -> None:
@@ -137,31 +139,51 @@ def test_tool_call_deltas_are_output() -> None:
     nothing = '"delta":{"tool_calls":[{"index":0,"function":{"arguments":""}}]}'
     last = '"delta":{},"finish_reason":"tool_calls"'
     stream = chunk(first) + chunk(more) + chunk(nothing) + chunk(last)
-    assert read(stream) == [CALLED, CALLED, NOTHING, Delta(finish_reason="tool_calls")]
+    assert read(stream) == [CALLED, CALLED, SILENT, Delta(silent=True, finish_reason="tool_calls")]
 
 
 def test_function_call_deltas_are_output() -> None:
     stream = chunk('"delta":{"function_call":{"name":"f","arguments":""}}')
     stream += chunk('"delta":{"function_call":{"arguments":"{}"}}') + chunk('"delta":{"function_call":null}')
-    assert read(stream) == [CALLED, CALLED, NOTHING]
+    assert read(stream) == [CALLED, CALLED, SILENT]
 
 
 def test_empty_tool_calls_beside_the_role_are_not_output() -> None:
-    assert read(chunk('"delta":{"role":"assistant","content":null,"tool_calls":[],"function_call":{}}')) == [NOTHING]
+    assert read(chunk('"delta":{"role":"assistant","content":null,"tool_calls":[],"function_call":{}}')) == [SILENT]
 
 
 def test_refusal_is_answer() -> None:
     assert read(chunk('"delta":{"refusal":"I will not"}') + chunk('"delta":{"refusal":null}')) == [
         say("I will not"),
-        NOTHING,
+        SILENT,
     ]
 
 
 def test_token_that_decodes_to_nothing_is_not_a_first_token() -> None:
     assert read(chunk('"delta":{"content":""},"finish_reason":null') + chunk('"delta":{"content":"A"}')) == [
-        NOTHING,
+        BLANK,
         say("A"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("delta", "is_blank"),
+    [
+        ('{"content":""}', True),
+        ('{"content":"","reasoning_content":null}', True),
+        ('{"content":"","role":"assistant"}', False),
+        ('{"content":"","role":null}', False),
+        ('{"content":null}', False),
+        ('{"reasoning":""}', False),
+        ("{}", False),
+        ("null", False),
+    ],
+)
+def test_blank_is_an_empty_content_without_a_role(delta: str, is_blank: bool) -> None:
+    """What `vllm bench serve` takes for a token that decodes to nothing."""
+    assert read(chunk(f'"delta":{delta}')) == [Delta(silent=True, blank=is_blank)]
+    finish = f'"delta":{delta},"finish_reason":"stop"'
+    assert read(chunk(finish)) == [Delta(silent=True, blank=is_blank, finish_reason="stop")]
 
 
 USAGE = '"usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8}'
@@ -177,12 +199,12 @@ def test_usage_without_the_key_choices() -> None:
 
 def test_usage_on_the_finish_chunk() -> None:
     stream = f'data: {{"choices":[{{"index":0,"delta":{{}},"finish_reason":"stop"}}],{USAGE}}}\n\n'
-    assert read(stream.encode()) == [Delta(finish_reason="stop", usage=Usage(5, 3))]
+    assert read(stream.encode()) == [Delta(silent=True, finish_reason="stop", usage=Usage(5, 3))]
 
 
 def test_usage_with_choices_that_say_nothing() -> None:
     stream = f'data: {{"choices":[{{"index":0,"delta":{{}}}}],{USAGE}}}\n\n'
-    assert read(stream.encode()) == [Delta(usage=Usage(5, 3))]
+    assert read(stream.encode()) == [Delta(silent=True, usage=Usage(5, 3))]
 
 
 def test_usage_on_every_chunk_beside_the_text() -> None:
@@ -192,7 +214,7 @@ def test_usage_on_every_chunk_beside_the_text() -> None:
 
 def test_usage_within_the_choice() -> None:
     assert read(chunk(f'"delta":{{}},"finish_reason":"stop",{USAGE}')) == [
-        Delta(finish_reason="stop", usage=Usage(5, 3))
+        Delta(silent=True, finish_reason="stop", usage=Usage(5, 3))
     ]
 
 
@@ -245,7 +267,7 @@ def test_done_marker(marker: bytes) -> None:
 
 def test_clean_end_without_a_finish_reason_has_none() -> None:
     deltas = read(chunk('"delta":{"content":"A"},"finish_reason":""') + chunk('"delta":{},"finish_reason":null'))
-    assert deltas == [say("A"), NOTHING]
+    assert deltas == [say("A"), SILENT]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +298,7 @@ def test_error_beside_choices() -> None:
 
 def test_error_within_the_choice() -> None:
     stream = chunk('"delta":{},"finish_reason":"error","error":{"code":502,"message":"gone"}')
-    assert read(stream) == [Delta(finish_reason="error", error="gone")]
+    assert read(stream) == [Delta(silent=True, finish_reason="error", error="gone")]
 
 
 def test_null_error_is_no_error() -> None:
@@ -344,7 +366,7 @@ def test_interleaved_choices_all_count_and_index_0_tells_reason_and_text() -> No
 
     stream = chunk('"delta":{"content":"A"}') + other('"delta":{"content":"X"}')
     stream += other('"delta":{},"finish_reason":"length"') + chunk('"delta":{},"finish_reason":"stop"')
-    assert read(stream) == [say("A"), CALLED, NOTHING, FINISHED]
+    assert read(stream) == [say("A"), CALLED, SILENT, FINISHED]
 
 
 def test_several_choices_in_one_chunk() -> None:

@@ -36,7 +36,8 @@ HIDDEN = {
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
     """Ours, without what is hidden, and with `more`."""
-    return {name: text for name, text in os.environ.items() if name.lower() not in HIDDEN} | {**more}
+    kept = {name: text for name, text in os.environ.items() if name.lower() not in HIDDEN}
+    return kept | {"FLUXPERF_REPORT": "no", **more}  # a page for each of hundreds of runs would take minutes
 
 
 def session_members(session: int) -> set[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import select
 import struct
 import termios
 from collections.abc import Iterator
@@ -13,23 +14,25 @@ from contextlib import contextmanager, suppress
 import pytest
 from rich.cells import cell_len
 
-from tests.end_to_end.command import Ended, Fluxperf
-from tests.end_to_end.servers import Mock
+from tests.end_to_end.command import TIMEOUT_S, Ended, Fluxperf, ended
+from tests.end_to_end.servers import Exchange, Mock, Serve
+from tests.watch.screen import Terminal
 
 CONTROL = re.compile(r"[^\n -~│├┼┤└┴┘─…]")
 
 
 @contextmanager
 def terminal(columns: int) -> Iterator[tuple[int, int]]:
-    """A terminal of that width: what is shown on it can be read from the first, and is written to the second."""
+    """A terminal of that width: what is shown on it can be read from the first, and is written to the second.
+
+    That is the test's to close, once the run has it. It is not closed here: its number may be another thread's by then.
+    """
     shown, screen = os.openpty()
     fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     try:
         yield shown, screen
     finally:
         os.close(shown)
-        with suppress(OSError):
-            os.close(screen)
 
 
 def read_to_end(shown: int) -> str:
@@ -66,20 +69,107 @@ def test_quiet_says_nothing(fluxperf: Fluxperf, mock: Mock) -> None:
     assert fluxperf.measure(mock.url, "--quiet --rounds 1") == Ended(0, "", "")
 
 
-def test_progress_is_drawn_on_the_terminal_and_the_report_is_clean(fluxperf: Fluxperf, mock: Mock) -> None:
+@pytest.mark.parametrize("columns", [160, 80, 40])
+def test_progress_is_drawn_on_the_terminal_and_goes(fluxperf: Fluxperf, mock: Mock, columns: int) -> None:
     fluxperf.write_prompts(3)
-    with terminal(columns=100) as (shown, screen):
+    with terminal(columns) as (shown, screen):
         running = fluxperf.start(fluxperf.measuring(mock.url), {"TERM": "xterm"}, stderr=screen)
         os.close(screen)
         drawn = read_to_end(shown)
-        ended = running.end()
-    assert ended.code == 0
+        ending = running.end()
+    assert ending.code == 0
     for number in (1, 2):
         assert f"Concurrency 10, round {number}" in drawn
-    assert "3/3" in drawn
-    assert "\x1b[" in drawn
-    assert drawn.count("\x1b[?25l") == drawn.count("\x1b[?25h")  # the cursor is shown again
-    assert not CONTROL.search(ended.out)
+    assert "3 of 3 done" in drawn
+    assert not CONTROL.search(ending.out)
+    left = look_at(drawn, columns)
+    assert left.cursor_is_shown
+    text = "".join(left.rows)
+    assert re.fullmatch(f"fluxperf: cache counters of vLLM .*/metricsfluxperf: results: {fluxperf.out}", text)
+
+
+def test_a_terminal_for_report_and_progress_keeps_the_report_alone(fluxperf: Fluxperf, mock: Mock) -> None:
+    fluxperf.write_prompts(3)
+    with terminal(80) as (shown, screen):
+        running = fluxperf.start(fluxperf.measuring(mock.url), {"TERM": "xterm"}, stderr=screen, stdout=screen)
+        os.close(screen)
+        drawn = read_to_end(shown)
+        assert running.end().code == 0
+    left = look_at(drawn, 80).shown
+    assert "Concurrency: 10 | Round 1 Performance Metrics" in left
+    assert not [line for line in left if "of 3 done" in line or line.endswith(" ...")]
+    assert [line for line in left if "fluxperf: " in line and not line.startswith("fluxperf: ")] == []
+
+
+def look_at(drawn: str, columns: int) -> Terminal:
+    """The terminal after all of it was written."""
+    screen = Terminal(columns)
+    screen.write(drawn)
+    return screen
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "lines"),
+    [
+        ("", {"TERM": "dumb"}, ["cache counters", "Concurrency 10, round 1", "Concurrency 10, round 2", "results:"]),
+        ("--no-progress", {"TERM": "xterm"}, ["cache counters", "results:"]),
+        ("--quiet", {"TERM": "xterm"}, []),
+    ],
+)
+def test_without_a_block_there_are_no_escape_codes(
+    fluxperf: Fluxperf, mock: Mock, options: str, env: dict[str, str], lines: list[str]
+) -> None:
+    fluxperf.write_prompts(3)
+    with terminal(80) as (shown, screen):
+        running = fluxperf.start(fluxperf.measuring(mock.url, options), env, stderr=screen)
+        os.close(screen)
+        drawn = read_to_end(shown)
+        assert running.end().code == 0
+    assert "\x1b" not in drawn
+    assert "\r" not in drawn
+    for line, beginning in zip(drawn.splitlines(), lines, strict=True):
+        assert beginning in line
+
+
+@pytest.mark.parametrize("times", [1, 1000])
+def test_after_ctrl_c_the_cursor_is_back(fluxperf: Fluxperf, serve: Serve, times: int) -> None:
+    server = serve(Exchange.hang)
+    fluxperf.write_prompts(3)
+    with terminal(80) as (shown, screen):
+        running = fluxperf.start(fluxperf.measuring(server.url, "--engine none"), {"TERM": "xterm"}, stderr=screen)
+        os.close(screen)
+        drawn = read_until(shown, "  3 in flight")
+        for _ in range(times):
+            running.press_ctrl_c()
+            if ended(running.pid, 0.001):
+                break
+        drawn += read_to_end(shown)
+        assert running.end().code == 130
+    assert look_at(drawn, 80).cursor_is_shown
+    assert drawn.rfind("\x1b[?25h") > drawn.rfind("\x1b[?25l") >= 0
+
+
+def read_until(shown: int, text: str) -> str:
+    """What was shown up to that."""
+    drawn = ""
+    while text not in drawn:
+        assert select.select([shown], [], [], TIMEOUT_S)[0], f"{text!r} does not come: {drawn}"
+        drawn += os.read(shown, 65_536).decode(errors="replace").replace("\r\n", "\n")
+    return drawn
+
+
+def test_a_log_hears_of_what_hangs(fluxperf: Fluxperf, serve: Serve) -> None:
+    server = serve(Exchange.hang)
+    fluxperf.write_prompts(1)
+    running = fluxperf.start(fluxperf.measuring(server.url, "--engine none"))
+    assert running.process.stderr is not None
+    said = [running.process.stderr.readline() for _ in range(2)]
+    running.press_ctrl_c()
+    assert running.end().code == 130
+    assert said[0].startswith("Concurrency 10, round 1")
+    assert re.search(
+        r"0 of 1 done, 1 in flight, .*longest in flight: [5-9]\.\d s, request 0, .*no token yet\n$", said[1]
+    )
 
 
 def test_on_a_narrow_terminal_nothing_is_wrapped_nor_is_there_progress_if_unwanted(

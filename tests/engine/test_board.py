@@ -1,9 +1,15 @@
 from __future__ import annotations
 
-import pytest
+import math
+from typing import Any
 
-from fluxperf.engine.board import REFUSALS, Board, Column
-from fluxperf.model import Refusal
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fluxperf.engine.board import BUCKETS, REFUSALS, Board, Column, Flight, find_bucket
+from fluxperf.model import Outcome, Refusal, Timeline
+from fluxperf.units import NS_PER_MS, NS_PER_S
 from tests.engine.forks import forked
 
 
@@ -12,7 +18,7 @@ def test_a_total_is_over_all_workers() -> None:
     board.add(0, Column.SENT)
     board.add(2, Column.SENT, 5)
     board.add(1, Column.DONE, 7)
-    assert [board.total(column) for column in (Column.SENT, Column.DONE, Column.FAILED)] == [6, 7, 0]
+    assert [board.total(column) for column in (Column.SENT, Column.DONE, Column.NOT_SENT)] == [6, 7, 0]
 
 
 def test_every_counter_is_its_own() -> None:
@@ -23,13 +29,62 @@ def test_every_counter_is_its_own() -> None:
             board.add(worker, column, 1000**worker * (column + 1))
     for column in range(columns):
         assert board.total(column) == (column + 1) * sum(1000**worker for worker in range(workers))
-    assert not board.stopped
+    assert [board.count(outcome) for outcome in Outcome] == [0] * len(Outcome)
+    assert board.ttft_percentiles(50) == [None]
+    assert (board.stopped, board.started_ns) == (False, None)
 
 
-def test_counters_hold_sums_of_nanoseconds() -> None:
+def over(worker: int, outcome: Outcome = Outcome.OK, **facts: Any) -> Timeline:
+    return Timeline(index=0, worker=worker, outcome=outcome, **facts)
+
+
+def test_requests_that_are_over_are_counted_by_outcome() -> None:
+    board = Board(2)
+    board.finish(over(0, output_events=3, completion_tokens=9), 5 * NS_PER_MS)
+    board.finish(over(1, Outcome.LENGTH, output_events=1), 5 * NS_PER_MS)
+    board.finish(over(1, Outcome.RESET, output_events=2), 7 * NS_PER_MS)
+    for status in (429, 503, 429):
+        board.finish(over(0, Outcome.REJECTED, status=status), None)
+    outcomes = (Outcome.OK, Outcome.LENGTH, Outcome.RESET, Outcome.REJECTED, Outcome.TIMEOUT)
+    assert [board.count(outcome) for outcome in outcomes] == [1, 1, 1, 3, 0]
+    counted = (Column.DONE, Column.OUTPUT_TOKENS, Column.OVER_EVENTS, Column.REJECTED_429)
+    assert [board.total(column) for column in counted] == [6, 10, 6, 2]
+    assert board.ttft_percentiles(0, 100) == [pytest.approx(5 * NS_PER_MS, rel=0.025)] * 2  # of successes alone
+
+
+@given(ns=st.integers(10_000, 3_600 * NS_PER_S))
+def test_a_time_is_at_most_two_and_a_half_percent_from_the_middle_of_its_bucket(ns: int) -> None:
     board = Board(1)
-    board.add(0, Column.TTFT_NS_SUM, 10**18)
-    assert board.total(Column.TTFT_NS_SUM) == 10**18
+    board.finish(over(0), ns)
+    assert board.ttft_percentiles(50) == [pytest.approx(ns, rel=0.0251)]
+
+
+@given(
+    values=st.lists(st.integers(10_000, NS_PER_S), min_size=1, max_size=50), percent=st.sampled_from([1, 50, 90, 99])
+)
+def test_percentiles_are_of_nearest_rank_over_all_workers(values: list[int], percent: int) -> None:
+    board = Board(3)
+    for number, ns in enumerate(values):
+        board.finish(over(number % 3), ns)
+    rank = max(math.ceil(percent * len(values) / 100), 1)
+    assert board.ttft_percentiles(percent) == [pytest.approx(sorted(values)[rank - 1], rel=0.0251)]
+
+
+@pytest.mark.parametrize(("ns", "bucket"), [(-5, 0), (0, 0), (1, 0), (10**18, BUCKETS - 1)])
+def test_times_beyond_the_buckets_are_counted_at_their_ends(ns: int, bucket: int) -> None:
+    assert find_bucket(ns) == bucket
+
+
+def test_a_flight_is_told_as_far_as_it_has_come() -> None:
+    board = Board(3)
+    assert list(board.flights()) == []
+    board.tell(2, 5, Timeline(index=0, prompt_tokens_estimate=12))
+    board.tell(0, 7, Timeline(index=4, turn=2, sent_ns=1000, last_output_ns=2000))
+    assert list(board.flights()) == [Flight(4, 2, 0, 1000, 2000), Flight(0, 0, 12, None, None)]
+    assert board.total(Column.OUTPUT_EVENTS) == 12
+    board.tell(0, 9, None)
+    assert list(board.flights()) == [Flight(0, 0, 12, None, None)]
+    assert board.total(Column.OUTPUT_EVENTS) == 14
 
 
 def test_processes_count_on_one_board() -> None:
@@ -72,8 +127,12 @@ def test_a_round_starts_with_nothing_counted() -> None:
     board = Board(2)
     board.add(1, Column.DONE, 5)
     board.refuse(1, Refusal(404))
+    board.finish(over(1), 1000)
+    board.tell(1, 5, over(1))
+    board.start(5)
     board.stop()
     board.clear()
+    assert (list(board.flights()), board.started_ns, board.ttft_percentiles(50)) == ([], None, [None])
     assert [board.total(column) for column in range(Column.FIRST_REFUSAL + len(REFUSALS))] == [0] * (
         Column.FIRST_REFUSAL + len(REFUSALS)
     )

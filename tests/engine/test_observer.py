@@ -96,6 +96,26 @@ def test_a_single_token_has_no_gap() -> None:
     assert finish(watch(say("a"), stop())).max_gap_ns is None
 
 
+@pytest.mark.parametrize("transcript", [None, Transcript()])
+def test_events_without_output_are_noted_beside_it(transcript: Transcript | None) -> None:
+    events = (ROLE, delta(content=""), say("a"), delta(content=""), say("b"), stop(), USAGE, DONE)
+    timeline = finish(watch(*events, transcript=transcript))
+    assert (timeline.first_silent_ns, timeline.last_silent_ns, timeline.silent_events) == (3000, 8000, 4)
+    assert (timeline.first_blank_ns, timeline.last_blank_ns, timeline.blank_events) == (4000, 6000, 2)
+    assert timeline.last_event_ns == 9000
+    assert (timeline.output_events, timeline.first_output_ns, timeline.last_output_ns) == (2, 5000, 7000)
+
+
+def test_the_last_event_may_be_output() -> None:
+    timeline = finish(watch(say("a"), delta(choices=1, content="b"), DONE))
+    assert (timeline.last_event_ns, timeline.silent_events, timeline.first_silent_ns) == (4000, 0, None)
+
+
+def test_where_there_was_no_event_nothing_was_silent() -> None:
+    timeline = finish(watch(b'{"detail": "no"}', status=404, headers=[]))
+    assert (timeline.last_event_ns, timeline.silent_events, timeline.blank_events) == (None, 0, 0)
+
+
 @pytest.mark.parametrize(
     ("events", "counts"),
     [

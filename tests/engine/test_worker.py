@@ -176,9 +176,13 @@ async def test_every_request_is_sent_once_and_recorded_once(plan: PlanRound) -> 
     }
     assert tally.outcomes == {Outcome.OK: 20}
     assert tally.sums["output_tokens"] == 40
-    counts = (Column.SENT, Column.DONE, Column.SUCCEEDED, Column.FAILED, Column.OUTPUT_TOKENS)
-    assert [planned.count(column) for column in counts] == [20, 20, 20, 0, 40]
-    assert planned.count(Column.TTFT_NS_SUM) == sum((row.first_output_ns or 0) - (row.sent_ns or 0) for row in rows)
+    counts = (Column.SENT, Column.DONE, Column.OUTPUT_TOKENS, Column.OVER_EVENTS, Column.OUTPUT_EVENTS)
+    assert [planned.count(column) for column in counts] == [20, 20, 40, 40, 40]
+    board = planned.shared.board
+    assert [board.count(outcome) for outcome in (Outcome.OK, Outcome.LENGTH)] == [20, 0]
+    longest_ns = max((row.first_output_ns or 0) - (row.sent_ns or 0) for row in rows)
+    assert board.ttft_percentiles(100) == [pytest.approx(longest_ns, rel=0.025)]
+    assert list(board.flights()) == []
 
 
 @in_trio
@@ -225,7 +229,40 @@ async def test_a_request_that_fails_is_recorded_and_the_lane_goes_on(plan: PlanR
     assert planned.outcomes() == [Outcome.OK, Outcome.HTTP_STATUS, Outcome.RESET, Outcome.OK, Outcome.OK]
     assert [row.resent for row in planned.rows()] == [0, 0, 1, 0, 0]
     assert tally.examples[Outcome.HTTP_STATUS] == "HTTP 500: boom"
-    assert [planned.count(column) for column in (Column.DONE, Column.SUCCEEDED, Column.FAILED)] == [5, 3, 2]
+    board = planned.shared.board
+    assert planned.count(Column.DONE) == 5
+    assert [board.count(outcome) for outcome in (Outcome.OK, Outcome.HTTP_STATUS, Outcome.RESET)] == [3, 1, 1]
+
+
+@in_trio
+async def test_who_looks_on_sees_what_is_in_flight_for_longest(plan: PlanRound) -> None:
+    """Told now and then, as long as the round lasts, from before its start on."""
+    planned = plan(3, 2)
+    board = planned.shared.board
+    answering = trio.Event()
+
+    async def script(peer: Peer) -> None:
+        while (request := await peer.request()) is not None:
+            if json.loads(request.body)["prompt"] == 0:
+                await peer.send(STREAM_HEAD + chunk(say("One")))
+                await answering.wait()
+                await peer.send(chunk(stop() + DONE) + chunk(b""))
+            else:
+                await peer.send(ANSWER)
+
+    async def look_on() -> None:
+        await until(lambda: any(flight.last_output_ns for flight in board.flights()))
+        (flight,) = board.flights()
+        assert (flight.index, flight.turn, flight.input_tokens) == (0, 0, 7)
+        assert board.started_ns is not None
+        assert board.started_ns <= (flight.sent_ns or 0) <= (flight.last_output_ns or 0)
+        await until(lambda: board.total(Column.OUTPUT_EVENTS) == 5)
+        answering.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look_on)
+        await run(planned, script)
+    assert list(board.flights()) == []
 
 
 @in_trio

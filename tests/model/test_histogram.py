@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import gc
 import math
 import random
@@ -236,3 +237,49 @@ def test_equality_is_of_all_that_was_counted() -> None:
     assert Histogram() != 0
     with pytest.raises(TypeError):
         hash(Histogram())
+
+
+@given(st.lists(anything))
+def test_what_was_encoded_has_the_same_counts(values: list[int]) -> None:
+    histogram = histogram_of(values)
+    back = Histogram.decode(histogram.encode())
+    assert filled(back) == filled(histogram)
+    assert back.count == len(values)
+    assert list(back.values()) == list(histogram.values())
+    assert sum(count for _, count in back.values()) == len(values)
+
+
+@given(st.lists(in_range, min_size=1))
+def test_what_was_decoded_is_within_a_thousandth(values: list[int]) -> None:
+    back = Histogram.decode(histogram_of(values).encode())
+    assert back.min is not None
+    assert back.max is not None
+    assert back.min <= min(values) <= back.min * 1.001 + 1
+    assert back.max / 1.001 - 1 <= max(values) <= back.max
+    assert back.sum == pytest.approx(sum(values), rel=0.001, abs=1)
+    assert back.percentiles(50, 99) == pytest.approx(histogram_of(values).percentiles(50, 99), rel=0.001, abs=1)
+
+
+def test_an_empty_histogram_is_decoded_as_one() -> None:
+    assert Histogram.decode(Histogram().encode()) == Histogram()
+
+
+def test_the_package_reads_what_was_encoded() -> None:
+    values = [0, 1, 999, 2048, 10**6, 10**9, HIGHEST]
+    reference = HdrHistogram.decode(base64.b64encode(histogram_of(values).encode()))
+    assert filled_in(reference) == filled(histogram_of(values))
+    assert (reference.get_total_count(), reference.highest_trackable_value) == (len(values), HIGHEST)
+
+
+@pytest.mark.parametrize("reference", [HdrHistogram(1, HIGHEST, 2), HdrHistogram(1000, HIGHEST, 3)])
+def test_a_histogram_of_other_buckets_is_refused(reference: HdrHistogram) -> None:
+    reference.record_value(5000)
+    with pytest.raises(ValueError, match="not those of FluxPerf"):
+        Histogram.decode(base64.b64decode(reference.encode()))
+
+
+def test_a_histogram_of_higher_values_is_refused() -> None:
+    reference = HdrHistogram(1, 10 * HIGHEST, 3)
+    reference.record_value(9 * HIGHEST)
+    with pytest.raises(ValueError, match="not those of FluxPerf"):
+        Histogram.decode(base64.b64decode(reference.encode()))

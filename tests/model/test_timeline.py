@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import get_type_hints
 
 import msgpack
@@ -27,9 +28,20 @@ def test_row_survives_msgpack(request_: Timeline) -> None:
     assert isinstance(back.outcome, Outcome)
 
 
+def row_length_of_the_first_version() -> int:
+    return [field.name for field in fields(Timeline)].index("dropped_turns") + 1
+
+
+def test_row_of_an_earlier_version_lacks_what_it_did_not_look_for() -> None:
+    request = Timeline(index=3, sent_ns=5, silent_events=2, blank_events=1, last_event_ns=7)
+    back = from_row(to_row(request)[: row_length_of_the_first_version()])
+    assert back == Timeline(index=3, sent_ns=5)
+    assert back.silent_events is None
+
+
 def test_row_of_another_length_is_refused() -> None:
     row = to_row(Timeline(index=3))
-    for wrong in (row[:-1], [*row, None]):
+    for wrong in (row[: row_length_of_the_first_version() - 1], [*row, None]):
         with pytest.raises(ValueError, match="zip"):
             from_row(wrong)
 

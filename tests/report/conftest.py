@@ -93,6 +93,13 @@ def timelines() -> tuple[Timeline, ...]:
         prompt_tokens=15,
         completion_tokens=10,
         cached_tokens=0,
+        first_silent_ns=5 * S + 19 * MS + 500,
+        last_silent_ns=5 * S + 110 * MS + 200_000,
+        silent_events=2,
+        first_blank_ns=5 * S + 110 * MS + 200_000,
+        last_blank_ns=5 * S + 110 * MS + 200_000,
+        blank_events=1,
+        last_event_ns=5 * S + 110 * MS + 300_000,
     )
     late = replace(
         first,
@@ -114,6 +121,13 @@ def timelines() -> tuple[Timeline, ...]:
         prompt_tokens_estimate=12,
         wait_ns=MS // 2,
         resent=1,
+        first_silent_ns=None,
+        last_silent_ns=None,
+        silent_events=0,
+        first_blank_ns=None,
+        last_blank_ns=None,
+        blank_events=0,
+        last_event_ns=5 * S + 301 * MS,
     )
     failed = Timeline(
         index=4,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fluxperf.errors import UsageError
+from fluxperf.model.gate import Gate
 from fluxperf.plan.campaign import Campaign, RecipeText, StageSpec
+from fluxperf.plan.gates import parse_gates
 from fluxperf.plan.recipe.document import MOST_BYTES, Block, Listing, Value, read_document
 from fluxperf.plan.recipe.env import make_lookup, read_env
 from fluxperf.plan.recipe.faults import Faults, Place, unknown_key
 from fluxperf.plan.recipe.folders import Folders, read_name
+from fluxperf.plan.recipe.gates import check_gates, read_gates
 from fluxperf.plan.recipe.keys import OF_CAMPAIGN, SUITE, TOP, option_keys
 from fluxperf.plan.recipe.masks import mask_text, secrets_of
 from fluxperf.plan.recipe.options import Item, OptionReader
@@ -45,6 +48,7 @@ def load_recipe(path: Path, given: Mapping[str, Any], surroundings: RecipeSurrou
     secrets += [secret for stage in stages for secret in secrets_of(stage)]
     secrets += [secret.strip() for secret in secrets if secret.strip()]  # a block's text ends with a line end
     goes_on = _read_continue(common, given)
+    gates = _read_gates(common, stages)
     faults.raise_if_any(secrets)
     first = stages[0].settings
     output = common.items.get("output")
@@ -59,7 +63,21 @@ def load_recipe(path: Path, given: Mapping[str, Any], surroundings: RecipeSurrou
         overrides=common.overrides.sentences(len(stages)),
         remarks=common.remarks.sentences(len(stages)),
         secrets=tuple(dict.fromkeys(secrets)),
+        gates=gates,
     )
+
+
+def _read_gates(common: Common, stages: Sequence[StageSpec]) -> tuple[Gate, ...]:
+    """The recipe's gates and those of `fail_on`, each once. What they need is asked of a plan without faults."""
+    reader = Reader(common.faults, common.surroundings.environ.get)
+    gates: dict[Gate, Place | None] = dict(read_gates(common.top.entries.get("gates"), reader))
+    item = common.items.get("fail_on")
+    place = None if item is None or "fail_on" in common.given else item.place
+    for gate in parse_gates(stages[0].settings.fail_on) if stages else ():
+        gates.setdefault(gate, place)
+    if not common.faults.found:
+        check_gates(gates, stages, common.faults)
+    return tuple(gates)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -88,9 +106,6 @@ def _read_common(
         faults.add(shared.place, "must be a mapping with the options that all stages share")
     if isinstance(shared, Block):
         check_keys(shared, options, faults)
-    gates = resolve_null(top.entries.get("gates"))
-    if gates is not None and not (isinstance(gates, Listing) and not gates.entries):
-        faults.add(gates.place, "gates are not yet built")
     place = shared.place if shared is not None else top.place
     of_campaign = {key: value for key, value in entries(shared).items() if key in (*OF_CAMPAIGN, "output")}
     others = {key: value for key, value in entries(shared).items() if key not in of_campaign}

@@ -175,7 +175,8 @@ stages:
         "recipe.yaml:5: global.rowndz: unknown key; did you mean rounds?",
         "recipe.yaml:6: mock_srever: unknown key; did you mean mock_server?",
         "recipe.yaml:7: dataset: unknown key at this level; it belongs in global or in a stage",
-        "recipe.yaml:8: gates: gates are not yet built",
+        "recipe.yaml:8: gates[0]: gate 'a': does not say when it fails: "
+        "add > or < and a threshold, such as 'ttft_ms.p99 > +10%'",
         "recipe.yaml:10: server.command: there is no program 'no-such-program' in PATH",
         "recipe.yaml:11: server.restart: is one of never, per_stage, per_level, per_round, not 'always'",
         "recipe.yaml:14: stages[0].concurency: unknown key; did you mean concurrency?",
@@ -208,7 +209,7 @@ stages:
             "1: suites[0].rounds: unknown key; known are name, stages, env",
         ),
         ("stages: []\nsuites: []", "2: suites: give either stages or suites, not both"),
-        ("gates: {a: b}\nstages: []", "1: gates: gates are not yet built"),
+        ("gates: {a: b}\nstages: []", "1: gates: must be a list of gates, such as - ttft_ms.p99 > +10%"),
         ("global: 5\nstages: []", "1: global: must be a mapping with the options that all stages share"),
         ("stages: []\ncontinue_on_error: 5", "2: continue_on_error: must be true or false, not 5"),
         (

@@ -1,0 +1,188 @@
+"""What follows a run, made of the results that it has just written: gates, files for CI, other definitions, the page.
+
+What can be refused is before anything is sent (`read_demands`); the rest is what `fluxperf compare` and `fluxperf
+report` make of the same directory. Their libraries are loaded when the workers are gone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fluxperf.baselines import resolve
+from fluxperf.compare.likeness import find_planned_differences
+from fluxperf.definitions import DEFINITIONS
+from fluxperf.errors import FluxPerfError, UsageError
+from fluxperf.output import OutputDirectory, check_place
+from fluxperf.plan.campaign import Campaign
+from fluxperf.plan.gate_checks import (
+    find_base_problems,
+    find_doubts,
+    find_problems,
+    plan_of_results,
+    plan_of_stages,
+)
+from fluxperf.stored import read_run, read_runs
+from fluxperf.survey import StageSurvey, Survey
+from fluxperf.voice import Voice
+
+if TYPE_CHECKING:
+    from fluxperf.compare.asked import Asked
+    from fluxperf.model.gate import GateResult
+
+PAGE_SWITCH = "FLUXPERF_REPORT"
+"""The environment variable that, set to `no`, leaves out report.html."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What is wanted of a run besides its results, and who is told."""
+
+    campaign: Campaign
+    voice: Voice
+
+    @property
+    def judges(self) -> bool:
+        """Whether the run is held against something."""
+        return bool(self.campaign.gates) or self.campaign.settings.baseline is not None
+
+
+def read_demands(survey: Survey, voice: Voice) -> Demands:
+    """What is wanted, as far as it can be had. Raises UsageError where it cannot."""
+    campaign = survey.campaign
+    settings = campaign.settings
+    has_baseline = settings.baseline is not None
+    problems = find_problems(campaign.gates, plan_of_stages(campaign.stages), has_baseline=has_baseline)
+    if settings.baseline is not None:
+        problems += _find_base_problems(survey, settings.baseline)
+    if problems:
+        raise UsageError("\n".join(problems))
+    for option, path in (("--junit", settings.junit), ("--markdown", settings.markdown)):
+        if path is not None:
+            check_place(option, Path(path).absolute().parent)
+    for doubt in find_doubts(campaign.gates):
+        voice.say(doubt)
+    return Demands(campaign, voice)
+
+
+def _find_base_problems(survey: Survey, name: str) -> list[str]:
+    """Why what is planned cannot be held against the baseline."""
+    campaign = survey.campaign
+    base = read_runs([resolve(name)])
+    problems = find_base_problems(campaign.gates, plan_of_results(base))
+    if campaign.settings.allow_different:
+        return problems
+    planned = {found.spec.plain_title: _asked_of(found) for found in survey.stages}
+    differences = find_planned_differences(base, planned)
+    if differences:
+        problems += [f"this run could not be compared with the baseline {name}:", *(f"  {one}" for one in differences)]
+        problems.append("measure by the same plan, or compare all the same with --allow-different")
+    return problems
+
+
+def _asked_of(found: StageSurvey) -> Mapping[str, Any]:
+    """What a stage is asked for, under the names by which its results will tell it."""
+    settings = found.spec.settings
+    asked: dict[str, Any] = {one.name: getattr(settings, one.name) for one in fields(settings)}
+    asked |= {"dataset_sha256": found.dataset.sha256, "definitions": DEFINITIONS}
+    if settings.model is None:
+        del asked["model"]
+    return asked
+
+
+def follow(demands: Demands, output: OutputDirectory) -> None:
+    """After a run that came to its end. Raises GateFailed, and UsageError where it cannot be compared after all."""
+    try:
+        _print_repeats(demands, output)
+        _print_lens(demands, output)
+        if demands.judges:
+            _judge(demands, output)
+    finally:
+        make_pages(demands, output)
+
+
+def _judge(demands: Demands, output: OutputDirectory) -> None:
+    from fluxperf.compare.comparison import compare
+    from fluxperf.compare.publication import publish
+
+    asked = _as_comparison(demands.campaign, output.path)
+    try:
+        found = compare(asked, lambda name: output.path if name == str(output.path) else resolve(name))
+    except UsageError as error:
+        raise UsageError(f"{error}\nwhat was measured is in {output.path}") from error
+    keep_gates(output, found.gates)
+    publish(asked, found)
+
+
+def _as_comparison(campaign: Campaign, path: Path) -> Asked:
+    """What `fluxperf compare` would be asked for."""
+    from fluxperf.analysis.contrast import MARGIN, TABLE
+    from fluxperf.compare.asked import Asked
+
+    settings = campaign.settings
+    return Asked(
+        base=() if settings.baseline is None else (settings.baseline,),
+        new=(str(path),),
+        margin=MARGIN,
+        figures=TABLE,
+        gates=campaign.gates,
+        judge=settings.judge,
+        allow_different=settings.allow_different,
+        strict=settings.strict,
+        json=None,
+        junit=None if settings.junit is None else Path(settings.junit),
+        markdown=None if settings.markdown is None else Path(settings.markdown),
+        github=settings.github,
+        quiet=campaign.quiet,
+    )
+
+
+def keep_gates(output: OutputDirectory, gates: tuple[GateResult, ...]) -> None:
+    """Writes the results of gates into run.json."""
+    if gates:
+        output.write_run(replace(read_run(output.path), gates=gates))
+
+
+def _print_repeats(demands: Demands, output: OutputDirectory) -> None:
+    """What the spread from run to run is, if the plan was repeated."""
+    if demands.campaign.settings.repeat == 1:
+        return
+    from fluxperf.analysis.steadiness import find_steadiness
+    from fluxperf.report.steadiness import render_steadiness
+
+    voice = demands.voice
+    voice.print("\n" + render_steadiness(find_steadiness(read_runs([output.path])), voice.columns))
+
+
+def _print_lens(demands: Demands, output: OutputDirectory) -> None:
+    """The figures by another tool's definitions, if asked for."""
+    lens = demands.campaign.settings.lens
+    if lens is None:
+        return
+    from fluxperf.analysis.lens import apply_lens
+    from fluxperf.report.lens import render_lens
+
+    voice = demands.voice
+    voice.print("\n" + render_lens(apply_lens(lens, read_run(output.path)), voice.columns))
+
+
+def make_pages(demands: Demands, output: OutputDirectory) -> None:
+    """report.html of the run and of its stages, whatever of them there is. What goes wrong is said, and no more."""
+    if os.environ.get(PAGE_SWITCH, "").lower() == "no":
+        return
+    from fluxperf.presentation.page import NAME, check_library, write_page
+
+    voice = demands.voice
+    try:
+        check_library()
+        folders = [stage.folder for stage in demands.campaign.stages if stage.folder]
+        for path in (*(output.path / folder for folder in folders), output.path):
+            if (path / "run.json").is_file():
+                write_page([path], path / NAME)
+    except FluxPerfError as error:
+        voice.say(str(error))
+    except Exception as error:  # the page is the last thing, and the least: the results are on disk
+        voice.complain(f"{NAME} could not be made: {type(error).__name__}: {error}")

@@ -1,0 +1,1 @@
+"""`fluxperf report`: results that are on disk, for people to look at."""
