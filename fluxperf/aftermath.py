@@ -54,6 +54,10 @@ def read_demands(survey: Survey, voice: Voice) -> Demands:
     """What is wanted, as far as it can be had. Raises UsageError where it cannot."""
     campaign = survey.campaign
     settings = campaign.settings
+    if settings.lens is not None:
+        from fluxperf.analysis.lens import find_tool
+
+        find_tool(settings.lens)
     has_baseline = settings.baseline is not None
     problems = find_problems(campaign.gates, plan_of_stages(campaign.stages), has_baseline=has_baseline)
     if settings.baseline is not None:

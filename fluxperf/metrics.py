@@ -149,9 +149,7 @@ METRICS: tuple[Metric, ...] = (
 )
 ROUND_FIGURES: tuple[RoundFigure, ...] = (
     RoundFigure("tokens_per_s", "tokens/s", False, "output tokens / duration", "of the successful requests"),
-    RoundFigure(
-        "requests_per_s", "1/s", False, "successful requests / duration", "failures count for the duration"
-    ),
+    RoundFigure("requests_per_s", "1/s", False, "successful requests / duration", "failures count for the duration"),
     RoundFigure("duration_s", "s", True, "last end - first sent", "of successes and failures"),
     RoundFigure("avg_in_flight", "requests", None, "sum of (end - sent) / duration", "of successes and failures"),
     RoundFigure(

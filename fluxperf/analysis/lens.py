@@ -35,11 +35,16 @@ def apply_lens(tool: str, run: RunResult) -> LensView:
 
     Raises UsageError for a tool that there is no row of, and where stored requests cannot be read.
     """
-    if tool not in TOOLS:
-        raise UsageError(f"--as {tool}: there is no such tool: take one of {', '.join(LENSES)}")
-    row = TOOLS[tool]
+    row = find_tool(tool)
     rounds = tuple(_look(row, result) for result in run.rounds)
     return LensView(tool=tool, title=row.title, version=row.version, rounds=rounds, limits=row.limits)
+
+
+def find_tool(name: str) -> Tool:
+    """The row of the tool. Raises UsageError where there is none."""
+    if name not in TOOLS:
+        raise UsageError(f"--as {name}: there is no such tool: take one of {', '.join(LENSES)}")
+    return TOOLS[name]
 
 
 def _look(tool: Tool, result: RoundResult) -> LensRound:

@@ -56,7 +56,7 @@ class Order:
         tail = (1 - confidence) / 2
         above = rank_above(size * known, self.share, tail) / known
         beyond = rank_above(size * known, 1 - self.share, tail) / known
-        return self._value_at(size + 1 - beyond), self._value_at(above)
+        return min(self._value_at(size + 1 - beyond), self.quantile), max(self._value_at(above), self.quantile)
 
     def _value_at(self, rank: float) -> float:
         """The value of this rank, from 1, or in between."""

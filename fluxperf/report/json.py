@@ -26,6 +26,7 @@ from fluxperf.model import (
     TurnFigures,
     Verdict,
 )
+from fluxperf.model.gate import GateResult
 from fluxperf.report.cache_json import cache_entry, evaluation_entry
 from fluxperf.report.text import cold_text
 from fluxperf.report.values import MS_DIGITS, S_DIGITS, encodable, rounded, spread
@@ -75,6 +76,9 @@ def run_json(run: RunResult) -> Iterator[str]:
     yield from _array(_comparison(comparison) for comparison in run.comparisons)
     yield ',\n"evaluations": '
     yield from _array(evaluation_entry(found) for found in run.evaluations)
+    if run.gates:
+        yield ',\n"gates": '
+        yield from _array(_gate(found) for found in run.gates)
     yield f',\n"verdict": {_encode(None if run.verdict is None else _run_verdict(run.verdict))}}}\n'
 
 
@@ -254,6 +258,12 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "median_difference_ms": rounded(comparison.median_difference_ms),
         "difference_ci95_ms": comparison.difference_ci95_ms and [*map(rounded, comparison.difference_ci95_ms)],
     }
+
+
+def _gate(found: GateResult) -> dict[str, Any]:
+    """Where there is no bound, it is null."""
+    entry: dict[str, Any] = asdict(found)
+    return entry | {"bounds": found.bounds and [rounded(bound) for bound in found.bounds]}
 
 
 def _array(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 from fluxperf.metrics import BY_NAME, Metric
-from fluxperf.model.hlog import Interval, Merged, Place, read_tag
+from fluxperf.model.hlog import Interval, Merged, read_tag
 from fluxperf.report.grid import Column, Grid, draw_grid
 from fluxperf.report.text import count, fold, number, printable, usable
 
@@ -20,10 +22,13 @@ def render_merged(merged: Merged, columns: int | None) -> str:
     places = [read_tag(interval.tag or "") for interval in merged.intervals]
     metrics = [None if place is None else BY_NAME.get(place.metric) for place in places]
     rows = [_cells(interval, metric) for interval, metric in zip(merged.intervals, metrics, strict=True)]
-    labels = [metric.label if metric else "(raw)" for metric in metrics]
     grid = Grid(
-        names=Column("Tag", [_name(interval, place) for interval, place in zip(merged.intervals, places, strict=True)]),
-        keys=(Column("Metric", labels, left=True),),
+        names=Column("Stage or tag", [_name(interval) for interval in merged.intervals]),
+        keys=(
+            Column("Conc.", [str(place.concurrency) if place else "" for place in places]),
+            Column("Round", [str(place.round) if place else "" for place in places]),
+            Column("Metric", [metric.label if metric else "(raw)" for metric in metrics], left=True),
+        ),
         columns=[
             Column(heading, [row[nth] for row in rows])
             for nth, heading in enumerate(("Count", *(f"P{percent}" for percent in _PERCENTS), "Max"))
@@ -35,10 +40,10 @@ def render_merged(merged: Merged, columns: int | None) -> str:
     return "\n".join([*fold([title], columns), *fold(table, columns), *fold(_remarks(merged), columns)])
 
 
-def _name(interval: Interval, place: Place | None) -> str:
-    """The tag, without the metric where that stands in a column of its own."""
-    tag = interval.tag or _NO_TAG
-    return printable(tag.rpartition("/")[0] if place and place.metric in BY_NAME else tag)
+def _name(interval: Interval) -> str:
+    """The stage, which may be none, where the tag is one of ours."""
+    place = read_tag(interval.tag or "")
+    return printable((place.stage or "") if place else interval.tag or _NO_TAG)
 
 
 def _cells(interval: Interval, metric: Metric | None) -> list[str]:
@@ -51,7 +56,7 @@ def _cells(interval: Interval, metric: Metric | None) -> list[str]:
 
 def _remarks(merged: Merged) -> list[str]:
     partly = [
-        f"Only in {', '.join(map(printable, files))}: {printable(tag or _NO_TAG)}"
+        f"Only in {', '.join(map(printable, files))}: {printable(unquote(tag or _NO_TAG))}"
         for tag, files in merged.holders.items()
     ]
     return [*partly, *(f"Note: {printable(note)}" for note in merged.notes)]

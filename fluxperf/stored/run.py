@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -122,7 +123,7 @@ def _run(found: Mapping[str, Any], folder: Path) -> RunResult:
         comparisons=_convert(found.get("comparisons"), tuple[Comparison, ...]),
         evaluations=tuple(_evaluation(entry) for entry in found.get("evaluations") or ()),
         verdict=_convert_one(found.get("verdict"), Verdict),
-        gates=_convert(found.get("gates"), tuple[GateResult, ...]),
+        gates=_convert([_with_bounds(entry) for entry in found.get("gates") or ()], tuple[GateResult, ...]),
     )
 
 
@@ -160,6 +161,13 @@ def _with_histograms(result: RoundResult, histograms: Mapping[str, bytes]) -> Ro
 def _evaluation(entry: Mapping[str, Any]) -> CacheEvaluation:
     named = {**entry, "dose": entry.get("dose_response"), "gross": None}
     return msgspec.convert(named, CacheEvaluation)
+
+
+def _with_bounds(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The gate's result with infinite bounds, where the file has none."""
+    low, high = entry["bounds"] or (None, None)
+    known = [-math.inf if low is None else low, math.inf if high is None else high]
+    return {**entry, "bounds": None if entry["bounds"] is None else known}
 
 
 def _convert(entries: Any, to: type[tuple[T, ...]]) -> tuple[T, ...]:

@@ -28,7 +28,7 @@ def by_name(contrasts: tuple[Contrast, ...]) -> Mapping[str, Contrast]:
 
 
 def test_a_run_and_itself_are_the_same() -> None:
-    run, _ = two_runs(World("plain", 500, 4), Change(failures=0.05), SLO)
+    run, _ = two_runs(World("plain", 1000, 4), Change(failures=0.05), SLO)
     rows = compare_runs([run], [run])
     assert [str(row.figure) for row in rows] == [str(figure) for figure in TABLE]
     for row in rows:
@@ -101,7 +101,7 @@ def test_need_is_never_less_than_stretches_take() -> None:
 
 def test_failures_that_are_shown_are_worse_however_few() -> None:
     base, _ = two_runs(World("plain", 1000, 4), Change())
-    _, new = two_runs(World("plain", 1000, 4), Change(failures=0.015))
+    _, new = two_runs(World("plain", 1000, 4), Change(failures=0.03))
     row = by_name(compare_runs([base], [new]))["errors.ratio"]
     assert row.base == 0
     assert row.ratio is None

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from fluxperf.analysis.contrast import TABLE
-from fluxperf.compare.asked import USAGE, read_asked
+from fluxperf.compare.asked import read_asked
+from fluxperf.compare.usage import USAGE
 from fluxperf.errors import UsageError
 from fluxperf.model.contrast import Figure
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fluxperf.model import CONTROL, RoundName
+from fluxperf.model import RoundName
 from fluxperf.report.html.chart import Dash
 
 
@@ -56,12 +56,12 @@ def series_dash(nth: int) -> Dash:
 
 def round_colour(name: RoundName) -> str:
     """The name of a round's colour: the same everywhere on the page."""
-    return _CONTROL if name == CONTROL else series_colour(int(name) - 1)
+    return series_colour(name - 1) if isinstance(name, int) else _CONTROL
 
 
 def round_dash(name: RoundName) -> Dash:
     """The dashes of a round's lines."""
-    return "dotted" if name == CONTROL else series_dash(int(name) - 1)
+    return series_dash(name - 1) if isinstance(name, int) else "dotted"
 
 
 def colour_variables() -> str:

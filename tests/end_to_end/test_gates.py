@@ -1,0 +1,93 @@
+"""Gates and baselines of a whole run: what is refused before anything is sent, what is judged after, exit codes."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from tests.end_to_end.command import Fluxperf, fluxperf_in
+from tests.end_to_end.servers import running_mock
+
+LINE = "--mock-server --dataset prompts.jsonl --concurrency 2 --max-output-tokens 3"
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Fluxperf:
+    """A run that is kept as the baseline `main`."""
+    with fluxperf_in(tmp_path_factory.mktemp("gates")) as command:
+        command.write_prompts(24, words=20)
+        assert command(f"{LINE} --output-dir before").code == 0
+        assert command("baseline save main before").code == 0
+        return command
+
+
+def test_a_gate_that_holds_fails_the_build(measured: Fluxperf) -> None:
+    ended = measured(
+        f"{LINE} --output-dir out --overwrite --fail-on 'ttft_ms.p50 > 0.001' --fail-on 'errors.ratio > 0.9'"
+    )
+    assert ended.code == 1
+    assert "2 of 4 gates failed" in ended.err
+    assert "FAIL" in ended.out
+    outcomes = [gate["outcome"] for gate in measured.run_json()["gates"]]
+    assert outcomes == ["failed", "failed", "passed", "passed"]
+
+
+def test_files_for_ci(measured: Fluxperf) -> None:
+    line = f"{LINE} --output-dir out --overwrite --fail-on 'round2/round1 ttft_ms.p50 > 5' --junit j.xml --github"
+    (measured.place / "summary.md").write_text("what others wrote\n")
+    ended = measured(f"{line} --markdown summary.md --quiet")
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith("::notice")
+    assert ET.parse(measured.place / "j.xml").getroot().attrib["failures"] == "0"  # noqa: S314
+    summary = (measured.place / "summary.md").read_text("utf-8")
+    assert summary.startswith("what others wrote\n")
+    assert "1 gate passed" in summary
+
+
+def test_a_slower_server_fails_against_the_baseline(measured: Fluxperf) -> None:
+    with running_mock("--prefill-tokens-per-s", "800", "--model", "fluxperf-mock") as slow:
+        line = f"--endpoint {slow.url} --dataset prompts.jsonl --concurrency 2 --max-output-tokens 3 --output-dir slow"
+        ended = measured(f"{line} --baseline main --fail-on 'round1 ttft_ms.mean > +10%'")
+    assert ended.code == 1, ended.err
+    assert "Comparison of Runs" in ended.out
+    assert "worse" in ended.out
+
+
+def test_the_same_server_passes(measured: Fluxperf) -> None:
+    ended = measured(f"{LINE} --output-dir out --overwrite --baseline main --fail-on 'ttft_ms.mean > +30%'")
+    assert ended.code == 0, ended.err
+    gates = measured.run_json()["gates"]
+    assert {gate["outcome"] for gate in gates} <= {"passed", "undecided"}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--fail-on 'ttft.p99 > 10%'", "did you mean ttft_ms.p99?"),
+        ("--fail-on 'ttft_ms.p99 > +10%'", "none is given: add --baseline"),
+        ("--fail-on 'goodput.ratio < 0.9'", "--slo-file"),
+        ("--fail-on 'round3 ttft_ms.p50 > 1'", "there is no round3"),
+        ("--baseline nowhere", "nowhere"),
+        ("--baseline main --max-output-tokens 9", "max_output_tokens"),
+        ("--baseline main --rounds 3 --fail-on 'round3 ttft_ms.p50 > +5%'", "the baseline has no round3"),
+        ("--as curl", "take one of vllm"),
+        ("--repeat 0", "--repeat must be at least 1"),
+    ],
+)
+def test_what_cannot_be_judged_is_said_before_anything_is_sent(measured: Fluxperf, options: str, says: str) -> None:
+    line = LINE if "--max-output-tokens" not in options else LINE.replace("--max-output-tokens 3", "")
+    ended = measured(f"{line} {options} --output-dir refused")
+    assert ended.code == 2, ended.err
+    assert says in ended.err
+    assert not (measured.place / "refused").exists()
+
+
+def test_gates_are_judged_of_a_run_that_is_complete(measured: Fluxperf) -> None:
+    line = f"{LINE} --output-dir whole --seed 7"
+    assert measured(line).code == 0
+    ended = measured(f"{line} --resume --fail-on 'ttft_ms.p50 > 0.001'")
+    assert ended.code == 1
+    assert "nothing left to measure" in ended.err
+    assert json.loads((measured.place / "whole" / "run.json").read_text("utf-8"))["gates"]
