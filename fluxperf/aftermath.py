@@ -185,8 +185,11 @@ def make_pages(demands: Demands, output: OutputDirectory) -> None:
         folders = [stage.folder for stage in demands.campaign.stages if stage.folder]
         for path in (*(output.path / folder for folder in folders), output.path):
             if (path / "run.json").is_file():
+                voice.announce(f"writing {path / NAME}")
                 write_page([path], path / NAME)
     except FluxPerfError as error:
         voice.say(str(error))
     except Exception as error:  # the page is the last thing, and the least: the results are on disk
         voice.complain(f"{NAME} could not be made: {type(error).__name__}: {error}")
+    finally:
+        voice.clear()

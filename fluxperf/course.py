@@ -21,6 +21,7 @@ from fluxperf.hosting import Ground, Host
 from fluxperf.launch.fork import Team, forked
 from fluxperf.launch.signals import Signals
 from fluxperf.ledger import Ledger
+from fluxperf.masking import mask_url
 from fluxperf.model import RoundName
 from fluxperf.model.timeline import from_row
 from fluxperf.output import OutputDirectory
@@ -77,6 +78,8 @@ def run_stage(found: StageSurvey, around: Around, resumption: Resumption) -> Non
             before_round = hooks.before_round
         else:
             around.host.close()
+        around.voice.progress(spec.settings)
+        around.voice.announce(f"connecting to {mask_url(endpoint)}")
         site = find_site(endpoint, spec.settings, around.voice.say)
         site = replace(site, secrets=tuple(dict.fromkeys((*site.secrets, *around.shield.secrets))))
         _measure(found, site, around, (resumption, before_round))

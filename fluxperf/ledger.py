@@ -37,8 +37,11 @@ class Ledger:
         """A round is over. On disk before it is compared or shown, in case that fails or nobody reads on."""
         level = [earlier for earlier in self._rounds if earlier.concurrency == result.concurrency]
         self._rounds.append(result)
+        requests = result.summary.total_requests
+        self.voice.announce(f"writing {requests:,} requests")
         try:
             self.output.write_round(result)
+            self.voice.announce(f"comparing {requests:,} requests")
             self._judge(level, result)
             self.output.write_run(self.result(partial=True))
         finally:  # shown also if the disk is full

@@ -8,6 +8,7 @@ from pathlib import Path
 from fluxperf.aftermath import follow, make_pages, read_demands
 from fluxperf.books import Books, find_interrupted
 from fluxperf.course import Around, recall_sent, run_stage
+from fluxperf.crew import plan_itinerary
 from fluxperf.errors import FluxPerfError, Interrupted, MeasurementInvalid, ResumeRefused, RunFailed
 from fluxperf.hosting import Host
 from fluxperf.launch.signals import Signals
@@ -53,6 +54,8 @@ def run(campaign: Campaign, *, resume: bool = False) -> int:
             return 0
         resumption = Resumption(earlier)
         resumption.check(describe_asked(surveyed))
+        stack.callback(voice.clear)
+        voice.itinerary = plan_itinerary((found.spec, found.levels) for found in surveyed.stages)
         books = Books(surveyed, voice, earlier)
         stack.callback(books.close)
         host = Host(voice.say, surveyed.shield)

@@ -72,8 +72,8 @@ LAYERS = {
     | {"particulars", "past", "provenance", "resumption", "sent", "site", "stage", "survey", "voice"},
     "runner": MIDDLE
     | SIDES
-    | {"aftermath", "books", "course", "ledger", "hosting", "launch", "outline", "output", "resumption", "saved", "sent"}
-    | {"survey", "voice"},
+    | {"aftermath", "books", "course", "crew", "ledger", "hosting", "launch", "outline", "output", "resumption"}
+    | {"saved", "sent", "survey", "voice"},
     "aftermath": MIDDLE
     | SIDES
     | {"baselines", "compare", "definitions", "output", "presentation", "stored", "survey", "voice"},

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from fluxperf.analysis.clustered import LEAST_STRETCHES
+from fluxperf.analysis.clustered import MOST_STRETCHES
 from fluxperf.analysis.figures import SUCCESSES, contrast, find_figure, is_lower_better, value_of
 from fluxperf.analysis.power import LEVEL, find_need
 from fluxperf.analysis.samples import Samples
@@ -93,8 +93,8 @@ class _Row:
         )
 
     def _need(self) -> Need:
-        """What would show a change of 5 %; so many prompts as have stretches, at least."""
-        found, least = find_need(self.ratio), LEAST_STRETCHES * self.place[1]
+        """What would show a change of 5 %: at least as many prompts as fill the stretches that it counts on."""
+        found, least = find_need(self.ratio), MOST_STRETCHES * self.place[1]
         return found if found.prompts is None else replace(found, prompts=max(found.prompts, least))
 
     def _call(self, interval: tuple[float, float], confidence: float, margin: float) -> Call:

@@ -1,8 +1,8 @@
 """The knee of a load curve: the level beyond which more load buys less throughput than it costs latency. Pure.
 
 By Kleinrock's power, throughput / latency, at its maximum (L. Kleinrock, "Power and deterministic rules of thumb for
-probabilistic problems in computer communications", ICC 1979). Only levels that were run are looked at: what lies between
-them is not known.
+probabilistic problems in computer communications", ICC 1979). Only levels that were run are looked at: what lies
+between them is not known.
 """
 
 from __future__ import annotations

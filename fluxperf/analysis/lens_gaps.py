@@ -54,8 +54,8 @@ class Gaps:
         return self._sum_ns / self._count if self._count else None
 
     def spread(self) -> Spread:
-        """Of nothing where our gaps are not stored."""
-        if not self.are_stored:
+        """Of nothing where no request was added, or our gaps are not stored."""
+        if not self._count or not self.are_stored:
             return Spread(())
         ours = () if self._histogram is None else Histogram.decode(self._histogram).values()
         return Spread([*ours, *self._beside])

@@ -134,11 +134,6 @@ BLANK = Others(_first_blank, _last_blank, lambda request: request.blank_events o
 # Which requests count.
 
 
-def succeeds(request: Timeline) -> bool:
-    """A success of ours."""
-    return request.success
-
-
 def is_200_with_events(request: Timeline) -> bool:
     """Status 200 and a stream that ended by itself, whatever it said at its end."""
     return request.status == 200 and request.outcome in _RESPONDED
@@ -147,6 +142,11 @@ def is_200_with_events(request: Timeline) -> bool:
 def is_2xx_with_events(request: Timeline) -> bool:
     """The same of any status of 2xx."""
     return request.status is not None and 200 <= request.status < 300 and request.outcome in _RESPONDED
+
+
+def is_2xx_without_error(request: Timeline) -> bool:
+    """The same without an error in the stream."""
+    return is_2xx_with_events(request) and request.outcome is not Outcome.ERROR_IN_STREAM
 
 
 # What is made of the instants of one request: a value in ns (or per second), and its weight.

@@ -187,7 +187,7 @@ TOOLS: dict[str, Tool] = {
         first=rules.FIRST_OUTPUT,
         last=rules.LAST_OUTPUT,
         end=rules.END,
-        counts=rules.is_2xx_with_events,
+        counts=rules.is_2xx_without_error,
         measures=(
             Measure("time_to_first_token_ms", rules.first_token, "ttft_ms"),
             Measure("inter_token_latency_ms", rules.rest_by_token, "itl_ms"),
@@ -210,6 +210,7 @@ TOOLS: dict[str, Tool] = {
         first=rules.FIRST_ANSWER,
         last=rules.LAST_OUTPUT,
         end=rules.END,
+        counts=rules.is_2xx_without_error,
         measures=(
             Measure("ttft_s", rules.first_token, "ttft_ms", "s"),
             Measure("inter_token_latency_s", rules.all_per_token, "itl_ms", "s"),

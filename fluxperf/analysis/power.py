@@ -51,7 +51,7 @@ def count_repeats(deviation: float, change: float = 0.05) -> int | None:
 def _distance(degrees_of_freedom: float) -> float:
     """How many of the standard errors that are seen the truth must be from no change."""
     # A standard error from so few is more often too small than too large: by this much in the middle.
-    small = max(1 - 2 / (9 * degrees_of_freedom), 0.5) ** 1.5
+    small = math.pow(1 - 2 / (9 * max(degrees_of_freedom, 1)), 1.5)
     return (t_quantile(degrees_of_freedom, 1 - LEVEL / 2) + t_quantile(degrees_of_freedom, POWER)) / small
 
 

@@ -80,7 +80,7 @@ def decode(payload: bytes, keep_text: bool = True) -> Delta:
         if not word:
             return NOTHING
         chunk = _read_tolerantly(payload)
-    return _facts(chunk, keep_text)
+    return _facts(chunk, keep_text, payload)
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -90,7 +90,6 @@ class _Message(msgspec.Struct, gc=False):
     refusal: str | None = None
     tool_calls: Any = None
     function_call: Any = None
-    role: Any = msgspec.UNSET
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -114,7 +113,7 @@ class _Chunk(msgspec.Struct, gc=False):
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
-def _facts(chunk: _Chunk, keep_text: bool) -> Delta:
+def _facts(chunk: _Chunk, keep_text: bool, payload: bytes) -> Delta:
     answer = reasoning = False
     finish_reason = None
     text = ""
@@ -140,7 +139,7 @@ def _facts(chunk: _Chunk, keep_text: bool) -> Delta:
             output=answer or reasoning,
             answer=answer,
             silent=silent,
-            blank=silent and _is_blank(chunk),
+            blank=silent and _is_blank(chunk, payload),
             finish_reason=finish_reason,
             usage=read_usage(usage, chunk.timings) if usage or chunk.timings else None,
             error=(error_text(error) or "an error without a message") if error else None,
@@ -150,13 +149,17 @@ def _facts(chunk: _Chunk, keep_text: bool) -> Delta:
         return ANSWER if answer else REASONING
     if not chunk.choices:
         return NOTHING
-    return BLANK if _is_blank(chunk) else SILENT
+    return BLANK if _is_blank(chunk, payload) else SILENT
 
 
-def _is_blank(chunk: _Chunk) -> bool:
-    """Whether the first choice has a content of "", and no role, as a chunk with no output in it may."""
+def _is_blank(chunk: _Chunk, payload: bytes) -> bool:
+    """Whether the first choice of an event without output has a content of "", and no role.
+
+    The role is looked for in the bytes: a field for it would cost every token something. Within a text its quotes would
+    be escaped.
+    """
     message = chunk.choices[0].delta if chunk.choices else None
-    return message is not None and message.content == "" and message.role is msgspec.UNSET
+    return message is not None and message.content == "" and b'"role"' not in payload
 
 
 def _calls(message: _Message) -> bool:
@@ -215,7 +218,6 @@ def _message(delta: dict[str, Any]) -> _Message:
         refusal=_text(delta.get("refusal")),
         tool_calls=delta.get("tool_calls"),
         function_call=delta.get("function_call"),
-        role=delta.get("role", msgspec.UNSET),
     )
 
 

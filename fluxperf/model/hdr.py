@@ -63,6 +63,11 @@ class Layout:
         low = (bucket - (shift << self.half_bits)) << width_bits
         return low, low + (1 << width_bits) - 1
 
+    def middle(self, bucket: int) -> float:
+        """Half way between these."""
+        low, high = self.bounds(bucket)
+        return (low + high) / 2
+
     def common(self, other: Layout) -> Layout:
         """The finest layout that both can be brought to."""
         return Layout(max(self.lowest, other.lowest), min(self.digits, other.digits))
@@ -94,14 +99,14 @@ class Buckets:
     def values(self) -> Iterator[tuple[float, int]]:
         """The middle of each bucket, and its count."""
         for bucket, count in self.counts.items():
-            low, high = self.layout.bounds(bucket)
-            yield (low + high) / 2, count
+            yield self.layout.middle(bucket), count
 
     def percentiles(self, *percents: float) -> list[float | None]:
         """Nearest-rank percentiles, at the middle of their buckets; None where nothing was counted."""
         ranks = [max(math.ceil(round(percent * self.count / 100, 9)), 1) for percent in percents]
-        found = dict(zip(ranks, at_ranks(self.values(), ranks), strict=True)) if self.count else {}
-        return [found.get(rank) for rank in ranks]
+        if not self.count:
+            return [None] * len(percents)
+        return [self.layout.middle(bucket) for bucket in at_ranks(self.counts.items(), ranks)]
 
     def to_layout(self, layout: Layout) -> Buckets:
         """The same counts in a layout that is no finer."""
@@ -126,22 +131,18 @@ def add(parts: Sequence[Buckets]) -> Buckets:
     return Buckets(layout, max(part.highest for part in parts), dict(sorted(counts.items())))
 
 
-def at_ranks(values: Iterable[tuple[float, int]], ranks: Sequence[int]) -> list[float]:
-    """The values at these ranks (from 1), of ascending values with their counts; the last one for what is beyond."""
-    places = sorted(range(len(ranks)), key=lambda place: ranks[place])
-    found = [0.0] * len(ranks)
-    below, at = 0, 0
-    for value, count in values:
+def at_ranks(counts: Iterable[tuple[int, int]], ranks: Sequence[int]) -> list[int]:
+    """The buckets at these ranks (from 1), of ascending buckets with their counts; the last one for what is beyond."""
+    found: dict[int, int] = {}
+    wanted = sorted(set(ranks), reverse=True)
+    below = bucket = 0
+    for bucket, count in counts:
         below += count
-        while at < len(places) and ranks[places[at]] <= below:
-            found[places[at]] = value
-            at += 1
-        if at == len(places):
+        while wanted and wanted[-1] <= below:
+            found[wanted.pop()] = bucket
+        if not wanted:
             break
-    else:
-        for place in places[at:]:
-            found[place] = value
-    return found
+    return [found.get(rank, bucket) for rank in ranks]
 
 
 def encode(buckets: Buckets) -> bytes:

@@ -167,8 +167,9 @@ class Histogram:
         # The first and the last are known exactly.
         found: dict[int, float] = {1: self.min, self.count: self.max}
         wanted = sorted(set(ranks) - found.keys())
-        for rank, middle in zip(wanted, hdr.at_ranks(self.values() if wanted else (), wanted), strict=True):
-            found[rank] = min(max(middle, self.min), self.max)
+        counts = zip(*self._filled(), strict=True) if wanted else ()
+        for rank, bucket in zip(wanted, hdr.at_ranks(counts, wanted), strict=True):
+            found[rank] = min(max(_middle(bucket), self.min), self.max)
         return [found[rank] for rank in ranks]
 
     def percentile(self, percent: float) -> float | None:

@@ -49,8 +49,8 @@ class Exact:
     def is_of(self, buckets: hdr.Buckets) -> bool:
         """Whether this can be of the values in `buckets`; what is above their highest value is in the last one."""
         bucket, counts = buckets.layout.bucket, buckets.counts
-        ends = (bucket(self.low), bucket(min(self.high, buckets.highest)))
-        return bool(counts) and ends == (next(iter(counts)), next(reversed(counts)))
+        ends = [bucket(min(value, buckets.highest)) for value in (self.low, self.high)]
+        return bool(counts) and ends == [next(iter(counts)), next(reversed(counts))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

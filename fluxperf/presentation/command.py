@@ -74,7 +74,7 @@ def main(words: Sequence[str]) -> int:
 
 def _read(words: Sequence[str]) -> _Asked:
     given = parse(USAGE, ["report", *words], COMMAND)
-    paths = tuple(Path(name) for name in dict.fromkeys(given["DIR"]))
+    paths = tuple(Path(name) for name in given["DIR"])
     output = None if given["--output"] is None else Path(given["--output"])
     if output is not None and output.is_dir():
         raise UsageError(f"--output {output} is a directory: name a file, such as {output / 'report.html'}")
@@ -134,12 +134,11 @@ def _merge(asked: _Asked) -> None:
         raise UsageError(
             f"--text and --as need the directories of runs, not histogram logs\n{COMMAND} --help tells more"
         )
-    from fluxperf.analysis.hlog import merge_logs
+    from fluxperf.presentation.hlogs import merge_hlogs
     from fluxperf.report.hlog import merged_hlog
     from fluxperf.report.merged import render_merged
-    from fluxperf.stored.hlog import read_log
 
-    merged = merge_logs({str(path): read_log(path) for path in asked.paths})
+    merged = merge_hlogs(asked.paths)
     _print([render_merged(merged, _columns())])
     if asked.output is not None:
         write_whole(asked.output, merged_hlog(merged))

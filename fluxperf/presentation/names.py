@@ -31,8 +31,13 @@ def _by_labels(runs: Sequence[RunResult]) -> list[str]:
 
 def _by_directories(directories: Sequence[Path]) -> list[str]:
     """The ends of the paths, as short as they can be and still differ."""
-    parts = [directory.absolute().parts for directory in directories]
-    depth = 1
-    while depth < max(map(len, parts)) and len({part[-depth:] for part in parts}) < len(parts):
-        depth += 1
+    folders = [path.parent if path.suffix == ".json" else path for path in directories]
+    parts = [folder.absolute().parts for folder in folders]
+    different = len(set(parts))
+    depth = next(depth for depth in range(1, max(map(len, parts)) + 1) if _count(parts, depth) == different)
     return ["/".join(part[-depth:]) for part in parts]
+
+
+def _count(parts: Sequence[tuple[str, ...]], depth: int) -> int:
+    """How many of the paths differ in their last `depth` parts."""
+    return len({part[-depth:] for part in parts})

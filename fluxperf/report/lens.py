@@ -43,18 +43,18 @@ def _round_lines(tool: str, result: LensRound, columns: int | None) -> Iterator[
     used = sorted({place for figure in result.figures if _differs(figure) for place in figure.why})
     letters = {place: _letter(nth) for nth, place in enumerate(used)}
     layout = _Layout.of(result.figures, columns)
-    yield layout.line(["", tool, "FluxPerf", "change", "why"], "FluxPerf's figure")
+    yield from layout.lines(["", tool, "FluxPerf", "change", "why"], "FluxPerf's figure")
     for figure in result.figures:
         why = "".join(letters[place] for place in sorted(figure.why)) if _differs(figure) else ""
         values = [_value(figure, figure.value, "" if figure.is_exact else "~"), _value(figure, figure.our_value)]
-        yield layout.line([figure.name, *values, _change(figure), why], figure.ours or "")
+        yield from layout.lines([figure.name, *values, _change(figure), why], figure.ours or "")
     yield from (f"  {letters[place]}: {printable(result.reasons[place])}" for place in used)
     yield ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Widths of the table's columns; `ours_width` 0: there is no room for the names of our figures."""
+    """Widths of the table's columns. 0: no room; without room for names beside the figures these stand below them."""
 
     name_width: int
     why_width: int
@@ -65,18 +65,23 @@ class _Layout:
         name_width = max((len(figure.name) for figure in figures), default=0)
         why_width = max([3, *(len(figure.why) for figure in figures)])
         ours_width = max([17, *(len(figure.ours or "") for figure in figures)])
-        taken = 2 + name_width + 2 * (_CELL_WIDTH + 1) + _CHANGE_WIDTH + 1 + why_width + 2
-        fits = columns is None or taken + ours_width + 2 <= columns
-        return cls(name_width, why_width, ours_width if fits else 0)
+        taken = 2 + name_width + 2 * (_CELL_WIDTH + 1) + _CHANGE_WIDTH + 3 + why_width
+        return cls(
+            name_width if columns is None or taken <= columns else 0,
+            why_width,
+            ours_width if columns is None or taken + ours_width + 2 <= columns else 0,
+        )
 
-    def line(self, cells: Sequence[str], ours: str) -> str:
+    def lines(self, cells: Sequence[str], ours: str) -> list[str]:
         """The name, two values, the change and the letters of its reasons; with room, the name of our figure."""
         name, theirs, our_value, change, why = cells
+        if not self.name_width:
+            return [*([f"  {name}"] if name else []), f"    {theirs:>10} {our_value:>10} {change:>8} {why}".rstrip()]
         text = (
             f"  {name:<{self.name_width}} {theirs:>{_CELL_WIDTH}} {our_value:>{_CELL_WIDTH}}"
             f" {change:>{_CHANGE_WIDTH}}  {why:<{self.why_width}}"
         )
-        return f"{text}  {ours}".rstrip() if self.ours_width else text.rstrip()
+        return [f"{text}  {ours}".rstrip() if self.ours_width else text.rstrip()]
 
 
 def _value(figure: LensFigure, value: float | None, mark: str = "") -> str:

@@ -16,7 +16,7 @@ from fluxperf.model.shown import show_change, show_for, show_interval, show_plac
 from fluxperf.report.findings import ORDER, WORDS, Findings, Side, verdict_text
 from fluxperf.report.text import count, number, printable
 
-MOST_CHARACTERS = 65_000  # a comment may have 65,536
+MOST_CHARACTERS = 64_000  # a comment may have 65,536, and others add to it
 _MOST_OPEN = 12  # comparisons that are not folded away
 _MOST_LABELS = 20
 _NAME_LIMIT, _TEXT_LIMIT = 120, 500
@@ -130,7 +130,7 @@ def _fill(head: str, rows: Sequence[str], room: int, noun: str) -> str:
     return (
         head
         + "".join(rows[:kept])
-        + (f"\nand {count(left, f'further {noun}')}: all are in `run.json`\n" if left else "")
+        + (f"\nand {count(left, f'further {noun}')}: the table on the terminal has all\n" if left else "")
     )
 
 

@@ -59,9 +59,11 @@ def test_a_burst_of_slow_prompts_leaves_p99_without_bounds() -> None:
     base, new = next(simulate(World("plain", 1000, 4), 1))
     burst = np.zeros(1000)
     burst[500:520] = 3e9
-    both = [replace(one, values={"ttft_ms": (one.values["ttft_ms"] + burst).astype(int)}) for one in (base, new)]
+    first, second = (
+        replace(one, values={"ttft_ms": (one.values["ttft_ms"] + burst).astype(int)}) for one in (base, new)
+    )
     assert contrast(base, new, 0.99).bounds(0.95)[1] < math.inf
-    assert contrast(*both, 0.99).bounds(0.95) == (0, math.inf)
+    assert contrast(first, second, 0.99).bounds(0.95) == (0, math.inf)
 
 
 def test_moods_of_a_run_make_it_less_sure() -> None:

@@ -56,8 +56,8 @@ def test_the_piped_table_is_137_wide(fluxperf: Fluxperf, mock: Mock) -> None:
     said = ended.err.splitlines()
     assert said.pop(0).startswith("fluxperf: cache counters of vLLM ")
     assert said == [
-        "Concurrency 10, round 1: 3 requests",
-        "Concurrency 10, round 2: 3 requests",
+        "Concurrency 10, round 1 of 2: 3 requests",
+        "Concurrency 10, round 2 of 2: 3 requests",
         f"fluxperf: results: {fluxperf.out}",
     ]
 

@@ -99,7 +99,7 @@ def test_nothing_has_no_percentiles_and_no_bounds() -> None:
 
 
 def test_ranks_beyond_the_last_have_its_value() -> None:
-    assert at_ranks([(1.0, 2), (2.0, 1)], [3, 1, 9]) == [2.0, 1.0, 2.0]
+    assert at_ranks([(1, 2), (2, 1)], [3, 1, 9]) == [2, 1, 2]
     assert at_ranks([], []) == []
 
 

@@ -81,6 +81,7 @@ def test_the_histograms_of_a_round_are_found_by_its_tag() -> None:
 
 
 @given(st.lists(st.integers(0, 2**43), min_size=1))
+@example([3_601_330_077_696])
 def test_an_interval_survives_its_line(values: list[int]) -> None:
     exact = Exact(min(values), max(values), sum(values) / len(values))
     interval = an_interval(*values, exact=exact)

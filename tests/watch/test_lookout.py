@@ -8,6 +8,7 @@ import pytest
 from fluxperf.fetch import Access
 from fluxperf.model.cache import CacheReset, Reading
 from fluxperf.watch.counters import CounterWatch
+from fluxperf.watch.course import Course
 from fluxperf.watch.engines import ENGINES
 from fluxperf.watch.identity import Known, Page
 from fluxperf.watch.lookout import Lookout, Wishes, describe, open_lookout
@@ -24,6 +25,7 @@ class Notes:
     def __init__(self) -> None:
         self.happened: list[object] = []
         self.pages = [vllm_page(0, 100)]
+        self.courses: dict[str, Course] = {}
 
     def begin(self) -> None:
         self.happened.append("monitor begins")

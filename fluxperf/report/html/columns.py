@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fluxperf.errors import UsageError
 from fluxperf.model import Outcome, RoundResult, Timeline
 from fluxperf.report.html.chart import Flags, Floats, Ints
 from fluxperf.units import NS_PER_MS, NS_PER_S
@@ -61,8 +62,11 @@ class Columns:
 
 
 def read_columns(result: RoundResult) -> Columns:
-    """The columns of a round. Raises what iterating its requests raises."""
-    rows = np.fromiter(_rows(result.requests), dtype=_ROW)
+    """The columns of a round. Raises UsageError where its requests cannot be read, or are not numbers."""
+    try:
+        rows = np.fromiter(_rows(result.requests), dtype=_ROW)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UsageError(f"a request cannot be understood ({error}): was its file written by FluxPerf?") from None
     start = int(rows["sent"].min()) if result.first_sent_ns is None and len(rows) else result.first_sent_ns or 0
     success = np.isin(rows["outcome"], [number for number, outcome in enumerate(_OUTCOMES) if outcome.success])
     itl = _since(rows, "last", "first") / np.maximum(rows["output"] - 1, 1)

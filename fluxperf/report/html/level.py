@@ -72,6 +72,9 @@ def level_part(level: Level, name: str, depth: int) -> Html:
     ]
     if level.density.whole:
         parts += [element(f"h{depth + 1}", "Over time"), _timeline(level)]
+    else:
+        left = "ITL, chunk gaps and timelines are left out, because there are so many levels on this page."
+        parts.append(element("p", left, class_="missing"))
     return element(
         "section",
         *parts,

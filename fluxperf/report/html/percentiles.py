@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fluxperf.metrics import Metric
-from fluxperf.model import RoundResult
+from fluxperf.model import RoundResult, Stats
 from fluxperf.model.hdr import decode
 from fluxperf.report.html.chart import Chart, Dash, Floats, Ints, Mark, Missing, Scale
 from fluxperf.report.html.columns import Columns
@@ -55,10 +55,7 @@ def find_curve(result: RoundResult, columns: Columns | None, metric: Metric) -> 
     encoded = result.histograms.get(metric.name)
     if encoded:
         found, counts = _read_histogram(encoded, metric.per_unit)
-        stats = result.summary.stats[metric.name]
-        if stats.min is not None and stats.max is not None:
-            found = np.clip(found, stats.min, stats.max)  # which are exact, and buckets are not
-        return curve_of(found, counts)
+        return curve_of(_end_exactly(found, counts, result.summary.stats[metric.name]), counts)
     values = getattr(columns, metric.name, None)
     if values is None:
         return None
@@ -70,6 +67,17 @@ def _read_histogram(encoded: bytes, per_unit: int) -> tuple[Floats, Floats]:
     """The values of its buckets that are not empty, each at the middle, and their counts."""
     pairs = np.array(list(decode(encoded).values()), dtype=np.float64).reshape(-1, 2)
     return pairs[:, 0] / per_unit, pairs[:, 1]
+
+
+def _end_exactly(values: Floats, counts: Floats, stats: Stats) -> Floats:
+    """The values, none beyond minimum and maximum, which are exact; the first and the last are these if alone."""
+    if stats.min is None or stats.max is None or not len(values):
+        return values
+    found = np.clip(values, stats.min, stats.max)
+    for place, exact in ((0, stats.min), (-1, stats.max)):
+        if counts[place] == 1:
+            found[place] = exact
+    return found
 
 
 def curve_of(values: Floats, counts: Floats) -> Curve | None:

@@ -56,9 +56,8 @@ def test_a_large_one_keeps_few_steps_and_the_percentiles_exact() -> None:
 def with_histogram(result: RoundResult, metric: str, values_ns: list[int], stats: Stats) -> RoundResult:
     histogram = Histogram()
     histogram.record_all(values_ns)
-    encoded = histogram.encode() if hasattr(histogram, "encode") else histogram._hdr.encode()
     summary = replace(result.summary, stats={**result.summary.stats, metric: stats})
-    return replace(result, histograms={metric: encoded}, summary=summary)
+    return replace(result, histograms={metric: histogram.encode()}, summary=summary)
 
 
 def test_histograms_are_read_in_the_unit_of_the_metric(a_round: Callable[..., RoundResult]) -> None:
@@ -93,7 +92,13 @@ def test_the_words_have_the_numbers_and_the_axis_its_nines() -> None:
     chart = percentile_chart(TTFT, [line], [])
     assert isinstance(chart, Chart)
     assert "Round 1: p50 500.00 ms, p90 900.00 ms, p99 990.00 ms, most 1000.00 ms, of 1,000 values." in chart.says
-    assert [chart.x.ticks[place] for place in (1.0, 2.0, 10.0, 100.0, 1000.0)] == ["0 %", "50 %", "90 %", "99 %", "99.9 %"]
+    assert [chart.x.ticks[place] for place in (1.0, 2.0, 10.0, 100.0, 1000.0)] == [
+        "0 %",
+        "50 %",
+        "90 %",
+        "99 %",
+        "99.9 %",
+    ]
     assert 10_000.0 not in chart.x.ticks
 
 

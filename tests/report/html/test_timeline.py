@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def course_of(result: RoundResult) -> Course:
     return found
 
 
-def many(plain: RoundResult, amount: int, **facts: object) -> RoundResult:
+def many(plain: RoundResult, amount: int, **facts: Any) -> RoundResult:
     """One request each 10 ms, which lasts 100 ms and brings 9 tokens from its 20th millisecond to its 90th."""
 
     def one(nth: int) -> Timeline:
@@ -61,7 +62,9 @@ def test_tokens_that_come_at_once_are_counted_too(
 
 
 def test_failures_are_counted_by_kind(a_round: Callable[..., RoundResult], a_request: Callable[..., Timeline]) -> None:
-    failed = [a_request(index=nth, outcome=kind) for nth, kind in enumerate([Outcome.RESET, Outcome.RESET, Outcome.TIMEOUT])]
+    failed = [
+        a_request(index=nth, outcome=kind) for nth, kind in enumerate([Outcome.RESET, Outcome.RESET, Outcome.TIMEOUT])
+    ]
     course = course_of(replace(a_round(), requests=(a_request(index=9), *failed), first_sent_ns=1000 * MS))
     assert [kinds for _, kinds in course.failures] == ["reset 2, timeout 1"]
     chart = timeline_rows([course], [])[0][0]
