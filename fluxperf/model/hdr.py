@@ -152,7 +152,7 @@ def encode(buckets: Buckets) -> bytes:
     for bucket, count in buckets.counts.items():
         empty = bucket - at
         if empty:
-            _put(body, 2 * empty - 1 if empty > 1 else 0)
+            _put(body, 2 * empty - 1)
         _put(body, 2 * count)
         at = bucket + 1
     layout = buckets.layout

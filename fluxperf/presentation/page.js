@@ -4,7 +4,7 @@
   const darkOf = JSON.parse(document.getElementById("dark-of").textContent);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   // So many plots are drawn also where nobody has scrolled to them: for paper. More would take too much memory.
-  const MOST_UNSEEN = 48;
+  const MOST_UNSEEN = 72;
   root.classList.add("script");
 
   // Plots: each is drawn once it comes into view, and again when the page turns light or dark.

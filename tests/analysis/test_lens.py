@@ -415,6 +415,10 @@ def test_answers_that_came_at_once_have_gaps_of_nothing() -> None:
     at_once = replace(one, events=[(one.events[0][0], data) for _, data in one.events])
     found = figures("vllm-0.28", a_run([at_once]))
     assert (found["mean_itl_ms"], found["p99_itl_ms"]) == (0, 0)
+    both = [at_once, recorded(2)]
+    wanted = as_vllm(both, has_choice, everything)
+    for name in ("mean_itl_ms", "median_itl_ms", "std_itl_ms"):
+        assert figures("vllm-0.28", a_run(both))[name] == pytest.approx(wanted[name], rel=2e-3), name
 
 
 def test_an_unknown_tool_is_told_with_those_that_are_known() -> None:

@@ -67,7 +67,9 @@ def test_the_package_reads_ours_and_we_read_the_packages(recorded: list[int], la
     for value in recorded:
         reference.record_value(value)
     buckets = buckets_of(recorded, layout)
-    assert decode(base64.b64decode(reference.encode())) == buckets
+    theirs = base64.b64decode(reference.encode())
+    assert decode(theirs) == buckets
+    assert zlib.decompress(encode(buckets)[8:]) == zlib.decompress(theirs[8:])
     back = HdrHistogram.decode(base64.b64encode(encode(buckets)))
     assert {bucket: count for bucket, count in enumerate(back.counts) if count} == buckets.counts
     assert back.get_total_count() == len(recorded)

@@ -11,6 +11,7 @@ from bokeh.embed import json_item
 from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, NumeralTickFormatter, Range1d
 from bokeh.models.annotations import Slope
 from bokeh.models.annotations.geometry import Span
+from bokeh.models.labeling import NoOverlap
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure
 
@@ -107,6 +108,7 @@ def _set_axes(plot: Any, chart: Chart) -> None:
         axis.axis_label_text_font = axis.major_label_text_font = _FONT
         axis.axis_label_text_font_size = axis.major_label_text_font_size = _FONT_SIZE
         axis.axis_label_text_font_style = "normal"
+        axis.major_label_policy = NoOverlap(min_distance=4)
         _set_ticks(axis, scale)
     for grid in plot.grid:
         grid.grid_line_color = COLOURS["grid"].light

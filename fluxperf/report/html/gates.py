@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fluxperf.model.gate import GateOutcome, GateResult
+from fluxperf.model.shown import show_place
 from fluxperf.report.html.markup import Html, element
 from fluxperf.report.text import count, printable
 
@@ -29,9 +30,10 @@ def gates_section(gates: Sequence[GateResult]) -> Html | None:
             "li",
             element("span", _OUTCOMES[gate.outcome][0], class_=f"badge {_OUTCOMES[gate.outcome][1]}"),
             " ",
-            printable(gate.text),
+            element("b", printable(show_place(gate.stage, gate.concurrency, gate.round))),
+            f": {printable(gate.text)}",
         )
-        for gate in gates
+        for gate in sorted(gates, key=lambda gate: not gate.failed)
     ]
     return element(
         "section", element("h2", "Gates"), element("p", said), element("ul", *rows, class_="gates"), id="gates"
