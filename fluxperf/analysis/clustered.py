@@ -24,7 +24,7 @@ MOST_STRETCHES = 8
 LEAST_STRETCHES = 4
 # What goes together does not begin where a stretch begins: of blocks as long as a stretch, anywhere, clusters see two
 # thirds of the variance. So what they see beyond that of independent values counts one and a half times.
-_CUT = 1.5
+CUT = 1.5
 # Values whose sums cancel in every stretch, by a pattern or by chance, are not taken to tell more than this.
 _LEAST_SHARE = 0.25
 _CONFIDENCE = 0.95
@@ -94,7 +94,7 @@ def variance(influence: NDArray[np.float64], stretches: Stretches) -> float:
     first, second, both = (
         _one_way(influence, labels) for labels in (stretches.first, stretches.second, stretches.both)
     )
-    return max(alone + _CUT * (first + second - both - alone), (first + second) / 2, _LEAST_SHARE * alone)
+    return max(alone + CUT * (first + second - both - alone), (first + second) / 2, _LEAST_SHARE * alone)
 
 
 def _one_way(influence: NDArray[np.float64], labels: NDArray[np.int64]) -> float:

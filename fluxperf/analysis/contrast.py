@@ -88,7 +88,7 @@ class _Row:
             call=call,
             way=ratio.way,
             counts=ratio.counts,
-            why=(ratio.why or f"noise is wider than {margin:.3g}") if untold else ratio.why,
+            why=(ratio.why or f"noise is wider than {100 * margin:.3g}%") if untold else ratio.why,
             need=self._need() if untold else None,
         )
 

@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fluxperf.analysis.clustered import Stretches
+from fluxperf.analysis.clustered import CUT, Stretches
 from fluxperf.analysis.influence import spread_of_pairs, too_few
 from fluxperf.analysis.numeric import np
 from fluxperf.analysis.quantiles import beyond_reach, nearest_rank, order_values, rank_above
@@ -31,8 +31,6 @@ _DEALS = 250
 _SEED = 1998  # the same runs always give the same interval
 _NEIGHBOURS = 8  # on either side
 _MOST_RANKS = 1000  # on either side of the quantile; what is further away does not come near it
-# As in `fluxperf.analysis.clustered`: stretches see two thirds of what goes together.
-_CUT = 1.5
 
 
 def contrast_twins(base: Sample, new: Sample, metric: str, share: float) -> Uncertain | None:
@@ -104,7 +102,7 @@ class _Pairs:
         deal = _Deal(middle[near], (self.later - self.before - self.change)[near] / 2, self.rank - 1 - first)
         alone = deal.scatter_alone()
         together = sum(deal.scatter_together(labels[near]) for labels in (stretches.first, stretches.second)) / 2
-        return math.sqrt(max(alone * self._excess(stretches), alone + _CUT * (together - alone)))
+        return math.sqrt(max(alone * self._excess(stretches), alone + CUT * (together - alone)))
 
     def _excess(self, stretches: Stretches) -> float:
         """How many times the variance is more for prompts that change sides of the quantile together; at least 1."""

@@ -87,7 +87,7 @@ def test_what_cannot_be_told_says_why_and_what_would_tell() -> None:
     assert rows["ttft_ms.p99"].need is not None
     assert rows["ttft_ms.p99"].need.prompts is None
     assert rows["ttft_ms.mean"].way is Way.TWO_SAMPLES
-    assert rows["ttft_ms.mean"].why == "noise is wider than 0.02"
+    assert rows["ttft_ms.mean"].why == "noise is wider than 2%"
     assert rows["ttft_ms.mean"].need is not None
     assert (rows["ttft_ms.mean"].need.prompts or 0) > 1000
 

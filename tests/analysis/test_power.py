@@ -22,10 +22,19 @@ def paired(error: float, freedom: float, prompts: int, way: Way = Way.PAIRED) ->
 
 
 def test_four_times_the_prompts_show_half_the_change() -> None:
-    one, other = (find_need(paired(0.02, 7, 100), change).prompts for change in (0.05, 0.1))
+    one, other = (find_need(paired(0.05, 7, 100), change).prompts for change in (0.05, 0.1))
     assert one is not None
     assert other is not None
     assert one / other == pytest.approx(3.8, abs=0.1)
+
+
+def test_shorter_rounds_are_not_taken_to_be_as_good() -> None:
+    """With an error of a quarter of what would do, a quarter of the prompts is left, not a sixteenth."""
+    enough = find_need(paired(0.03, 7, 10_000)).prompts
+    assert enough is not None
+    ample = find_need(paired(0.03 / 40, 7, 10_000)).prompts
+    assert ample is not None
+    assert ample == pytest.approx(10_000 * (enough / 10_000) ** 0.5 / 40, rel=0.01)
 
 
 def test_so_many_prompts_bring_the_least_change_down_to_it() -> None:

@@ -195,7 +195,7 @@ def test_slowdowns_are_found_with_the_power_that_was_told(name: str, change: flo
     found = [contrast(*pair) for pair in simulate(world, 3 * RUNS, Change(slower=1 + change))]
     shown = np.mean([one is not None and one.p_value(1) < 0.05 for one in found])
     assert shown >= at_least(0.75, 3 * RUNS), (world, shown)
-    if prompts > least:
+    if prompts > 200:  # fewer than the pilot had are more than need be
         assert shown <= at_most(0.92, 3 * RUNS), (world, shown)
 
 

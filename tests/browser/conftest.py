@@ -44,7 +44,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(chromium: Any) -> Iterator[Callable[..., Page]]:
-    """Opens a file in a window of a width in pixels, light or dark, and waits until its plots are drawn.
+    """Opens a file in a window of a width in pixels, light or dark; of the `whole`, waits until every plot is drawn.
 
     Whatever the page asked of the network, or had to complain of, fails the test at its end.
     """
@@ -52,12 +52,14 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Page]]:
     for kind in ("browser", "performance"):
         chromium.get_log(kind)
 
-    def show(file: Path, *, width: int = 1280, dark: bool = False) -> Page:
+    def show(file: Path, *, width: int = 1280, dark: bool = False, whole: bool = False) -> Page:
         page = Page(chromium)
         page.resize(width)
         page.set_scheme("dark" if dark else "light")
         chromium.get(file.as_uri())
-        page.wait("return document.documentElement.dataset.plots === 'drawn'")
+        page.wait("return document.documentElement.classList.contains('script')")
+        if whole:
+            page.wait("return document.documentElement.dataset.plots === 'drawn'")
         return page
 
     yield show

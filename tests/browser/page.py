@@ -50,22 +50,33 @@ class Page:
         found: list[str] = self.run("return [...document.querySelectorAll('.canvas')].map(one => one.dataset.title)")
         return found
 
+    def show(self, title: str) -> Any:
+        """Scrolls to the plot, waits until it is drawn, and returns its place."""
+        find = (
+            "const place = [...document.querySelectorAll('.canvas')].find((one) => one.dataset.title === arguments[0]);"
+        )
+        place = self.run(
+            f"{find} place.scrollIntoView({{ block: 'center', behavior: 'instant' }}); return place;", title
+        )
+        self.wait("return arguments[0].dataset.drawn", place)
+        return place
+
     def colours(self, title: str) -> set[str]:
         """The colours that a plot is painted in, nearly transparent ones left aside."""
-        found: list[str] = self.run(
+        place = self.show(title)
+        found: list[str] = self.wait(
             """
-            const place = [...document.querySelectorAll(".canvas")].find((one) => one.dataset.title === arguments[0]);
             const colours = new Set();
-            for (const canvas of inside(place).filter((one) => one.tagName === "CANVAS")) {
+            for (const canvas of inside(arguments[0]).filter((one) => one.tagName === "CANVAS")) {
               const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
               for (let at = 0; at < data.length; at += 4) {
                 if (data[at + 3] > 64) colours.add("#" + [0, 1, 2].map(
                   (one) => data[at + one].toString(16).padStart(2, "0")).join(""));
               }
             }
-            return [...colours];
+            return colours.size ? [...colours] : null; // not painted yet
             """,
-            title,
+            place,
         )
         return set(found)
 
@@ -79,14 +90,7 @@ class Page:
         """Moves the mouse to a place on a plot, as shares of its size; returns what is shown there."""
         from selenium.webdriver.common.action_chains import ActionChains
 
-        place = self.run(
-            """
-            const place = [...document.querySelectorAll(".canvas")].find((one) => one.dataset.title === arguments[0]);
-            place.scrollIntoView({ block: "center", behavior: "instant" });
-            return place;
-            """,
-            title,
-        )
+        place = self.show(title)
         x, y = round(place.size["width"] * (across - 0.5)), round(place.size["height"] * (down - 0.5))
         for nudge in (2, 1, 0):
             ActionChains(self.driver).move_to_element_with_offset(place, x + nudge, y).perform()

@@ -42,7 +42,7 @@ def rounds_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_every_plot_is_drawn_and_not_blank(small: Path, open_page: Open) -> None:
-    page = open_page(small / "report.html")
+    page = open_page(small / "report.html", whole=True)
     titles = page.plots
     assert len(titles) == 3 + 2 * (3 + 1 + 1 + 6)
     drawn = page.run("return [...document.querySelectorAll('.canvas')].map(one => one.dataset.drawn)")
@@ -85,8 +85,7 @@ def test_hovering_over_a_prompt_tells_which(small: Path, open_page: Open) -> Non
     title = "TTFT prompt by prompt, round 1 against later rounds"
     place = page.run(
         """
-        const place = [...document.querySelectorAll(".canvas")].find((one) => one.dataset.title === arguments[0]);
-        place.scrollIntoView({ block: "center", behavior: "instant" });
+        const place = arguments[0];
         const view = Object.values(Bokeh.index).find((one) => place.contains(one.el));
         const data = view.model.renderers[0].data_source.data;
         const get = (name) => (data instanceof Map ? data.get(name) : data[name]);
@@ -95,7 +94,7 @@ def test_hovering_over_a_prompt_tells_which(small: Path, open_page: Open) -> Non
                  x: frame.x_scale.compute(get("x")[0]) / place.clientWidth,
                  y: frame.y_scale.compute(get("y")[0]) / place.clientHeight };
         """,
-        title,
+        page.show(title),
     )
     shown = page.hover(title, place["x"], place["y"])
     assert "Round 2" in shown
@@ -157,7 +156,7 @@ def test_plots_turn_dark_with_the_page_and_back(small: Path, open_page: Open) ->
 
 
 def test_a_narrow_page_has_nothing_beside_it(small: Path, open_page: Open) -> None:
-    page = open_page(small / "report.html", width=360)
+    page = open_page(small / "report.html", width=360, whole=True)
     assert page.run("return document.documentElement.scrollWidth") == 360
     wide = page.run(
         """
@@ -172,7 +171,7 @@ def test_a_narrow_page_has_nothing_beside_it(small: Path, open_page: Open) -> No
 
 
 def test_paper_has_the_plots_and_no_controls(small: Path, open_page: Open) -> None:
-    page = open_page(small / "report.html", dark=True)
+    page = open_page(small / "report.html", dark=True, whole=True)
     pdf = page.print()
     assert pdf.startswith(b"%PDF")
     assert pdf.count(b"/Subtype /Image") >= len(page.plots)
