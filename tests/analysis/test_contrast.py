@@ -162,6 +162,7 @@ def test_repeats_are_judged_by_the_spread_between_them() -> None:
         ([0.04, 0.03], 0.95),
         ([0.001, 0.2, 0.9, 0.4], 0.9875),
         ([0.001, 0.02, 0.9, 0.4], 0.975),
+        ([0.001, 0.04, 0.9, 0.4], 0.9875),
     ],
 )
 def test_the_confidence_is_that_of_what_was_found(p_values: list[float], confidence: float) -> None:

@@ -59,6 +59,12 @@ def test_two_samples_know_their_error_from_both() -> None:
     assert both < one
 
 
+def test_errors_of_few_stretches_are_taken_to_be_larger() -> None:
+    """2.365 + 0.896 standard errors, and 12 % more, since those that are seen are too small more often than not."""
+    assert find_least_change(paired(0.03, 7, 100)) == pytest.approx(0.1154, abs=0.0005)
+    assert find_least_change(paired(0.03, 7, 5, Way.REPEATS)) == pytest.approx(0.1081, abs=0.0005)
+
+
 def test_repeats() -> None:
     """A spread of 2 % needs about four runs a side for 5 %: their difference has an error of 1.4 %."""
     found = contrast_repeats(Values((98.0, 100.0, 102.0)), Values((98.0, 100.0, 102.0)))
@@ -80,7 +86,7 @@ def test_a_spread_beyond_all_measure_needs_what_nobody_can_pay() -> None:
     assert find_need(found).repeats is None
 
 
-@pytest.mark.parametrize(("world", "same"), [(World("plain", 100, 4), True), (World("noisy", 400, 4), True)])
+@pytest.mark.parametrize(("world", "same"), [(World("noisy", 200, 4), True), (World("plain", 50, 4), False)])
 def test_so_many_prompts_find_it_four_times_of_five(world: World, same: bool) -> None:
     needs = []
     for base, new in simulate(world, 60, Change(same_prompts=same)):

@@ -44,6 +44,11 @@ def test_the_fastest_are_as_uncertain_as_the_slowest() -> None:
     assert low[1] == pytest.approx(501 - high[0])
 
 
+def test_what_is_known_from_few_stretches_is_less() -> None:
+    few, many = (order(400, 0.5).between(0.95, freedom) for freedom in (7, INDEPENDENT))
+    assert (few[1] - few[0]) / (many[1] - many[0]) == pytest.approx(2.365 / 1.96, rel=0.05)
+
+
 def test_more_confidence_never_gives_less() -> None:
     bounds = [order(400, 0.95).between(confidence, 7) for confidence in np.linspace(0, 0.9999, 60)]
     assert all(outer[0] <= inner[0] and inner[1] <= outer[1] for inner, outer in pairwise(bounds))
