@@ -74,8 +74,8 @@ CASES = {
 }
 NOT_YET = {
     "completions": "--dataset prompts.jsonl --endpoint http://localhost/v1/completions",
-    "gates": "--dataset prompts.jsonl --fail-on x",
-    "compare": "compare a b",
+    "open loop": "--dataset prompts.jsonl --request-rate 5",
+    "sweep": "--dataset prompts.jsonl --sweep concurrency",
 }
 
 
@@ -152,7 +152,7 @@ def test_help_and_version_need_nothing(fluxperf: Fluxperf) -> None:
     assert (ended.code, ended.err) == (0, "")
     for option in ("--concurrency", "--dataset", "--endpoint", "--slo-file", "--mock-server"):
         assert option in ended.out
-    for later in ("--fail-on", "--repeat", "--sweep"):
+    for later in ("--arrival", "--launcher", "--sweep"):
         assert later not in ended.out
     assert fluxperf("--version").out.startswith("fluxperf ")
 

@@ -76,7 +76,7 @@ def test_a_complete_run_is_held_against_what_is_asked_for_now(fluxperf: Fluxperf
     line = fluxperf.measuring(mock.url, "--rounds 1")
     assert fluxperf(line).code == 0
     again = fluxperf(f"{line} --resume")
-    assert (again.code, "is complete: there is nothing left to do" in again.err) == (0, True)
+    assert (again.code, "is complete: there is nothing left to measure" in again.err) == (0, True)
     other = fluxperf(f"{line} --resume --num-samples 3")
     assert other.code == 2
     assert "is complete, and was asked for something else" in other.err

@@ -122,7 +122,16 @@ def test_hooks_are_told_where_the_campaign_stands(full: tuple[Fluxperf, Ended]) 
 
 def test_every_stage_has_its_folder_and_the_campaign_the_files_over_all(full: tuple[Fluxperf, Ended]) -> None:
     fluxperf, _ = full
-    usual = {"run.json", "metrics_summary.csv", "server.log", "hooks.log", "before.env", "after.env", "server.env"}
+    usual = {
+        "run.json",
+        "metrics_summary.csv",
+        "histograms.hlog",
+        "server.log",
+        "hooks.log",
+        "before.env",
+        "after.env",
+        "server.env",
+    }
     for folder in FOLDERS:
         files = {path.name for path in (fluxperf.out / folder).iterdir()}
         rounds = {name for name in files if name.startswith("concurrency_")}
@@ -131,7 +140,13 @@ def test_every_stage_has_its_folder_and_the_campaign_the_files_over_all(full: tu
         of_stage = read_json(fluxperf.out / folder / "run.json")
         assert (of_stage["partial"], len(of_stage["rounds"])) == (False, len(rounds))
     run = fluxperf.run_json()
-    assert {path.name for path in fluxperf.out.iterdir()} == {"run.json", "metrics_summary.csv", "Day", "Night"}
+    assert {path.name for path in fluxperf.out.iterdir()} == {
+        "run.json",
+        "metrics_summary.csv",
+        "histograms.hlog",
+        "Day",
+        "Night",
+    }
     for summary in run["rounds"]:
         assert read_json(fluxperf.out / summary["file"])["summary"]["total_requests"] == 3
     assert [(row["stage"], row["concurrency"], row["round"]) for row in fluxperf.csv_rows()] == [

@@ -88,7 +88,13 @@ def test_the_basic_one(clone: Fluxperf, mock: Mock) -> None:
     assert ended.code == 0
     assert "Concurrency: 5 | Round 2 Performance Metrics" in ended.out
     assert "Total Requests: 10 | Success: 10 | Failed: 0 | Test Duration: " in ended.out
-    files = {"concurrency_5_round_1.json", "concurrency_5_round_2.json", "metrics_summary.csv", "run.json"}
+    files = {
+        "concurrency_5_round_1.json",
+        "concurrency_5_round_2.json",
+        "metrics_summary.csv",
+        "histograms.hlog",
+        "run.json",
+    }
     assert results(clone.place / "results") == files
 
 
@@ -123,7 +129,11 @@ def test_six_levels(clone: Fluxperf, mock: Mock) -> None:
     assert ended.code == 0
     levels = (1, 5, 10, 20, 50, 100)
     files = {f"concurrency_{level}_round_{number}.json" for level in levels for number in (1, 2)}
-    assert results(clone.place / "results" / "scaling_test") == files | {"metrics_summary.csv", "run.json"}
+    assert results(clone.place / "results" / "scaling_test") == files | {
+        "metrics_summary.csv",
+        "histograms.hlog",
+        "run.json",
+    }
     assert mock.truth()["finished"] == 6 * 2 * 100
     titles = [line.split(" |")[0] for line in ended.out.splitlines() if "Performance Metrics" in line]
     assert titles == [f"Concurrency: {level}" for level in levels for _ in (1, 2)]

@@ -63,7 +63,7 @@ def test_the_basic_one(clone: Fluxperf) -> None:
     place = clone.place / "results" / "example"
     assert folders(place) == {"Low load", "High load"}
     files = {"concurrency_1_round_1.json", "concurrency_1_round_2.json", "concurrency_2_round_1.json"}
-    files |= {"concurrency_2_round_2.json", "metrics_summary.csv", "run.json"}
+    files |= {"concurrency_2_round_2.json", "metrics_summary.csv", "histograms.hlog", "run.json"}
     assert {path.name for path in (place / "Low load").iterdir()} == files
     rows = (place / "metrics_summary.csv").read_text("utf-8-sig").splitlines()[1:]
     assert [row.split(",")[:3] for row in rows] == [

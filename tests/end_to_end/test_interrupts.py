@@ -66,6 +66,7 @@ def test_during_a_round(fluxperf: Fluxperf, server: Scripted, name: str) -> None
     assert {path.name for path in fluxperf.out.iterdir()} == {
         "run.json",
         "metrics_summary.csv",
+        "histograms.hlog",
         "concurrency_3_round_1.json",
         "requests_concurrency_3_round_1.jsonl",
     }
@@ -83,6 +84,7 @@ def test_between_rounds_with_a_mock_server_that_ends_too(fluxperf: Fluxperf, nam
     assert [entry["partial"] for entry in fluxperf.run_json()["rounds"]] == [False]
     assert sorted(path.name for path in fluxperf.out.iterdir()) == [
         "concurrency_10_round_1.json",
+        "histograms.hlog",
         "metrics_summary.csv",
         "run.json",
     ]

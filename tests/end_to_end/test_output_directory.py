@@ -33,7 +33,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-WRITTEN = {"run.json", "metrics_summary.csv", "concurrency_10_round_1.json"}
+WRITTEN = {"run.json", "metrics_summary.csv", "histograms.hlog", "concurrency_10_round_1.json"}
 
 
 def test_an_earlier_run_is_renamed_and_that_is_said(earlier: Fluxperf, mock: Mock) -> None:

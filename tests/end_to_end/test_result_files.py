@@ -63,10 +63,11 @@ def result(run: Fluxperf, request: pytest.FixtureRequest) -> Any:
     return run.round(3, request.param)
 
 
-def test_there_is_a_file_a_round_and_two_of_the_run_and_nothing_else(run: Fluxperf) -> None:
+def test_there_is_a_file_a_round_and_three_of_the_run_and_nothing_else(run: Fluxperf) -> None:
     assert {path.name for path in run.out.iterdir()} == {
         "run.json",
         "metrics_summary.csv",
+        "histograms.hlog",
         "concurrency_3_round_1.json",
         "concurrency_3_round_2.json",
     }
