@@ -142,7 +142,7 @@ class _Told:
         if not told:
             return ""
         could = ""
-        if later.repeats and (later.expected_rate or 0.0) >= max(later.rates, default=0.0):
+        if later.repeats and later.expected_rate is not None and later.expected_rate >= max(later.rates, default=0.0):
             could = f" ({_share(later.expected_rate)} possible)"
         again = "" if later.counters is None else later.counters.preemptions or ""
         twice = f"; {again} requests were given up, and looked up once more" if again else ""

@@ -165,9 +165,10 @@ def _evaluation(entry: Mapping[str, Any]) -> CacheEvaluation:
 
 def _with_bounds(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The gate's result with infinite bounds, where the file has none."""
-    low, high = entry["bounds"] or (None, None)
+    bounds = entry.get("bounds")
+    low, high = bounds or (None, None)
     known = [-math.inf if low is None else low, math.inf if high is None else high]
-    return {**entry, "bounds": None if entry["bounds"] is None else known}
+    return {**entry, "bounds": None if bounds is None else known}
 
 
 def _convert(entries: Any, to: type[tuple[T, ...]]) -> tuple[T, ...]:
