@@ -7,7 +7,7 @@ report` make of the same directory. Their libraries are loaded when the workers 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from fluxperf.baselines import resolve
 from fluxperf.compare.likeness import find_planned_differences
 from fluxperf.definitions import DEFINITIONS
-from fluxperf.errors import FluxPerfError, UsageError
-from fluxperf.output import OutputDirectory, check_place
+from fluxperf.errors import FluxPerfError, Interrupted, UsageError
+from fluxperf.masking import mask_json, scrub_all
+from fluxperf.model import RoundResult, RunResult
+from fluxperf.output import OutputDirectory, check_place, write_copy
 from fluxperf.plan.campaign import Campaign
 from fluxperf.plan.gate_checks import (
     find_base_problems,
@@ -46,8 +48,10 @@ class Demands:
 
     @property
     def judges(self) -> bool:
-        """Whether the run is held against something."""
-        return bool(self.campaign.gates) or self.campaign.settings.baseline is not None
+        """Whether the run is held against something, or to be told of."""
+        settings = self.campaign.settings
+        told = settings.junit or settings.markdown or settings.github
+        return bool(self.campaign.gates or told) or settings.baseline is not None
 
 
 def read_demands(survey: Survey, voice: Voice) -> Demands:
@@ -65,8 +69,11 @@ def read_demands(survey: Survey, voice: Voice) -> Demands:
     if problems:
         raise UsageError("\n".join(problems))
     for option, path in (("--junit", settings.junit), ("--markdown", settings.markdown)):
-        if path is not None:
-            check_place(option, Path(path).absolute().parent)
+        if path is None:
+            continue
+        if Path(path).is_dir():
+            raise UsageError(f"{option} {path}: is a directory; give the name of a file")
+        check_place(option, Path(path).absolute().parent)
     for doubt in find_doubts(campaign.gates):
         voice.say(doubt)
     return Demands(campaign, voice)
@@ -75,26 +82,58 @@ def read_demands(survey: Survey, voice: Voice) -> Demands:
 def _find_base_problems(survey: Survey, name: str) -> list[str]:
     """Why what is planned cannot be held against the baseline."""
     campaign = survey.campaign
-    base = read_runs([resolve(name)])
+    place = Path(os.path.realpath(resolve(name)))
+    if place.is_relative_to(os.path.realpath(campaign.output_dir)):
+        return [f"--baseline {name} is what --output-dir {campaign.output_dir} would replace: choose another directory"]
+    base = read_runs([place])
     problems = find_base_problems(campaign.gates, plan_of_results(base))
     if campaign.settings.allow_different:
         return problems
-    planned = {found.spec.plain_title: _asked_of(found) for found in survey.stages}
-    differences = find_planned_differences(base, planned)
+    planned = {found.spec.plain_title: _asked_of(found, campaign.secrets) for found in survey.stages}
+    differences = [*find_planned_differences(base, planned), *_find_other_prompts(survey, base[0])]
     if differences:
         problems += [f"this run could not be compared with the baseline {name}:", *(f"  {one}" for one in differences)]
         problems.append("measure by the same plan, or compare all the same with --allow-different")
     return problems
 
 
-def _asked_of(found: StageSurvey) -> Mapping[str, Any]:
-    """What a stage is asked for, under the names by which its results will tell it."""
+def _asked_of(found: StageSurvey, secrets: Sequence[str]) -> Mapping[str, Any]:
+    """What a stage is asked for, under the names by which its results will tell it, secrets masked as there."""
     settings = found.spec.settings
     asked: dict[str, Any] = {one.name: getattr(settings, one.name) for one in fields(settings)}
     asked |= {"dataset_sha256": found.dataset.sha256, "definitions": DEFINITIONS}
+    asked["extra_body"] = mask_json(settings.extra_body)
+    del asked["header"], asked["api_key"]
     if settings.model is None:
         del asked["model"]
-    return asked
+    scrubbed: Mapping[str, Any] = scrub_all(asked, secrets)
+    return scrubbed
+
+
+def _find_other_prompts(survey: Survey, base: RunResult) -> Iterator[str]:
+    """Where this run and the baseline do not send the same prompts at the same levels, as often."""
+    titles = {one.stage for one in base.rounds}
+    stages = {found.spec.plain_title: found for found in survey.stages}
+    for title, found in stages.items():
+        its_title = next(iter(titles)) if len(titles) == len(stages) == 1 else title
+        own = [one for one in base.rounds if one.stage == its_title]
+        where = "" if title is None else f" (stage {title})"
+        if own:
+            yield from (f"{sentence}{where}" for sentence in _compare_levels(found, own))
+
+
+def _compare_levels(found: StageSurvey, base: Sequence[RoundResult]) -> Iterator[str]:
+    for what, ours, theirs in (
+        ("concurrency", [one.concurrency for one in found.levels], [one.concurrency for one in base]),
+        ("rounds", [one.round for level in found.levels for one in level.rounds], [one.round for one in base]),
+    ):
+        planned, there = (dict.fromkeys(map(str, names)) for names in (ours, theirs))
+        if planned.keys() != there.keys():
+            yield f"{what}: the baseline has {', '.join(there)}, this run {', '.join(planned)}"
+    for level in found.levels:
+        sent = next((one.requests for one in base if one.concurrency == level.concurrency), None)
+        if sent is not None and {one.index for one in sent} != set(level.sample):
+            yield f"prompts at concurrency {level.concurrency}: others are drawn (num_samples, seed)"
 
 
 def follow(demands: Demands, output: OutputDirectory) -> None:
@@ -117,7 +156,7 @@ def _judge(demands: Demands, output: OutputDirectory) -> None:
         found = compare(asked, lambda name: output.path if name == str(output.path) else resolve(name))
     except UsageError as error:
         raise UsageError(f"{error}\nwhat was measured is in {output.path}") from error
-    keep_gates(output, found.gates)
+    keep_gates(output, found.gates, demands.campaign.copy_to)
     publish(asked, found)
 
 
@@ -144,10 +183,12 @@ def _as_comparison(campaign: Campaign, path: Path) -> Asked:
     )
 
 
-def keep_gates(output: OutputDirectory, gates: tuple[GateResult, ...]) -> None:
-    """Writes the results of gates into run.json."""
+def keep_gates(output: OutputDirectory, gates: tuple[GateResult, ...], copy_to: str | None) -> None:
+    """Writes the results of gates into run.json, and its copy."""
     if gates:
-        output.write_run(replace(read_run(output.path), gates=gates))
+        run = replace(read_run(output.path), gates=gates)
+        output.write_run(run)
+        write_copy(copy_to, run)
 
 
 def _print_repeats(demands: Demands, output: OutputDirectory) -> None:
@@ -187,6 +228,8 @@ def make_pages(demands: Demands, output: OutputDirectory) -> None:
             if (path / "run.json").is_file():
                 voice.announce(f"writing {path / NAME}")
                 write_page([path], path / NAME)
+    except Interrupted:
+        raise
     except FluxPerfError as error:
         voice.say(str(error))
     except Exception as error:  # the page is the last thing, and the least: the results are on disk

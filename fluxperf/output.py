@@ -21,6 +21,7 @@ RUN_FILES = (
     *("run.json", "metrics_summary.csv", "concurrency_*_round_*.json", "requests_concurrency_*_round_*.jsonl"),
     *("histograms.hlog", "report.html", "server.log", "hooks.log", TEMPORARY),
 )
+_COMMON = ("histograms.hlog", "report.html")
 
 
 class OutputDirectory:
@@ -181,9 +182,13 @@ def _check_unused(path: Path) -> None:
 
 def _run_files(path: Path) -> list[Path]:
     """What a run leaves in its directory, as far as it is there; of a recipe's also what is in its stages' folders."""
-    return [
-        file for place in (path, *_stage_folders(path)) for name in (SPOOL, *RUN_FILES) for file in place.glob(name)
-    ]
+    return [file for place in (path, *_stage_folders(path)) for file in _files_in(place)]
+
+
+def _files_in(place: Path) -> list[Path]:
+    """Names that others use too are a run's only where the run itself is seen."""
+    sure = [file for name in (SPOOL, *RUN_FILES) if name not in _COMMON for file in place.glob(name)]
+    return [*sure, *(file for name in _COMMON for file in place.glob(name) if sure)]
 
 
 def _stage_folders(path: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from fluxperf.aftermath import follow, make_pages, read_demands
+from fluxperf.aftermath import Demands, follow, make_pages, read_demands
 from fluxperf.books import Books, find_interrupted
 from fluxperf.course import Around, recall_sent, run_stage
 from fluxperf.crew import plan_itinerary
@@ -66,12 +66,25 @@ def run(campaign: Campaign, *, resume: bool = False) -> int:
         around = Around(signals, voice, host, sent, surveyed.shield, books.open)
         try:
             _Journey(campaign, around, resumption).run(surveyed.stages)
+        except MeasurementInvalid:
+            _follow_invalid(demands, books.open()[0])
+            raise
         except FluxPerfError:
             if books.output is not None:
                 make_pages(demands, books.output)
             raise
         follow(demands, books.open()[0])
     return 0
+
+
+def _follow_invalid(demands: Demands, output: OutputDirectory) -> None:
+    """What was asked for is written all the same; that the measurement is invalid weighs more than what gates say."""
+    try:
+        follow(demands, output)
+    except Interrupted:
+        raise
+    except FluxPerfError as error:
+        demands.voice.complain(str(error))
 
 
 class _Journey:

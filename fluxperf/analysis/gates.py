@@ -20,7 +20,6 @@ from fluxperf.model.gate import Against, Gate, GateOutcome, GateResult, Judge
 
 TOTAL_ERROR = 0.05
 _OF_FAILURES = ("errors", "goodput")  # what they are of a round in which nothing succeeded is known, and bad
-_NOTHING_SUCCEEDED = "outcome"  # the check of that
 
 
 class Measures(Protocol):
@@ -165,6 +164,8 @@ class _Court:
             if (absent := _find_absent(gate.figure, rounds, name)) is not None:
                 return _Case(replace(blank, outcome=GateOutcome.ABSENT, text=absent))
             sides.append([result for result in rounds if result is not None])
+        if (doubt := self._find_false_pair(gate, place)) is not None:
+            return _Case(replace(blank, text=doubt))
         if (doubt := _find_invalid(gate.figure, [result for side in sides for result in side])) is not None:
             return _Case(replace(blank, text=doubt))
         if gate.against is Against.BASELINE:
@@ -172,6 +173,18 @@ class _Court:
         if gate.against is Against.ROUND:
             return self._against_round(blank, sides[0], sides[1])
         return self._case(blank, self.measures.measure(gate.figure, sides[0]))
+
+    def _find_false_pair(self, gate: Gate, place: _Place) -> str | None:
+        """Why two rounds of a level cannot be held against each other, as its evaluation has it; None: they can."""
+        if gate.earlier is None:
+            return None
+        for run in self.new:
+            for found in run.evaluations:
+                its_place = (found.stage, found.concurrency, found.round)
+                is_it = its_place == (place.stage, place.concurrency, place.round)
+                if is_it and gate.earlier == 1 and found.verdict.status is Status.INVALID:
+                    return f"the rounds cannot be compared: {found.verdict.reasons[0]}"
+        return None
 
     def _against_baseline(self, blank: GateResult, place: _Place, new: Sequence[RoundResult]) -> _Case:
         figure = blank.gate.figure
@@ -228,7 +241,8 @@ def _places_of(run: RunResult) -> Iterator[_Place]:
     """Where the run should have measured, by its plan, and where it has."""
     yield from _rounds_of(run)
     plans: list[tuple[str | None, Mapping[str, Any]]] = [(stage.name, stage.configuration) for stage in run.stages]
-    plans = plans or [(None, run.configuration)]
+    titles = dict.fromkeys(result.stage for result in run.rounds) or [None]
+    plans = plans or [(title, run.configuration) for title in titles]
     for title, plan in plans:
         levels, rounds = plan.get("concurrency"), plan.get("rounds")
         if isinstance(levels, list | tuple) and isinstance(rounds, int):
@@ -257,9 +271,10 @@ def _find_invalid(figure: Figure, rounds: Sequence[RoundResult]) -> str | None:
         verdict = result.summary.verdict
         if verdict is None or verdict.status is not Status.INVALID:
             continue
+        if not result.summary.successful_requests and figure.metric in _OF_FAILURES:
+            continue  # that nothing succeeded is just what they tell
         for check in result.summary.checks:
-            expected = check.name == _NOTHING_SUCCEEDED and figure.metric in _OF_FAILURES
-            if check.weight is Status.INVALID and not expected and _takes_from(check.figures, figure):
+            if check.weight is Status.INVALID and _takes_from(check.figures, figure):
                 return f"{_say(result.round)} is invalid: {check.text}"
         told = any(check.weight is Status.INVALID for check in result.summary.checks)
         if not told and _takes_from(verdict.figures, figure):

@@ -1,4 +1,4 @@
-"""What the repeats of one plan say of each other: the spread from run to run, and what it would take to see a change."""
+"""What the repeats of one plan say of each other: the spread from run to run, and what would show a change."""
 
 from __future__ import annotations
 

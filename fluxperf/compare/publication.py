@@ -28,12 +28,22 @@ def publish(asked: Asked, found: Comparison) -> None:
 
 
 def _write_files(asked: Asked, found: Comparison) -> None:
+    for path in (asked.json, asked.junit, asked.markdown):
+        if path is not None:
+            _make_room(path)
     if asked.json is not None:
         write_whole(asked.json, comparison_json(found))
     if asked.junit is not None:
         write_whole(asked.junit, [render_junit(found.findings)])
     if asked.markdown is not None:
         _append(asked.markdown, found.markdown)
+
+
+def _make_room(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFailed(f"cannot make {path.parent}: {error.strerror or error}; choose another file") from error
 
 
 def _append(path: Path, text: str) -> None:

@@ -40,7 +40,15 @@ def render_markdown(findings: Findings) -> str:
 
 def _head(findings: Findings) -> Iterator[str]:
     heading = findings.heading
-    state = "failed" if findings.failed else "passed" if findings.gates else "compared"
+    state = (
+        "failed"
+        if findings.failed
+        else "passed"
+        if findings.gates
+        else "compared"
+        if heading.base is not None
+        else "measured"
+    )
     summary = findings.summary
     if not findings.gates and findings.contrasts:
         summary = _calls(findings.contrasts)

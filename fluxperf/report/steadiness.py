@@ -15,7 +15,7 @@ _MANY = 10_000  # more than that says no more than that it cannot be had
 
 
 def render_steadiness(rows: Sequence[Steadiness], columns: int | None) -> str:
-    """A table for each round, lines joined by newlines. No line is wider than `columns` (from 40 on); None: no limit."""
+    """A table for each round, lines joined by newlines, none wider than `columns` (from 40 on); None: no limit."""
     columns = usable(columns)
     lines = [rule("=", columns), "Spread from Repeat to Repeat", rule("=", columns)]
     if not rows:

@@ -40,7 +40,7 @@ def test_files_for_ci(measured: Fluxperf) -> None:
     ended = measured(f"{line} --markdown summary.md --quiet")
     assert ended.code == 0, ended.err
     assert ended.out.startswith("::notice")
-    assert ET.parse(measured.place / "j.xml").getroot().attrib["failures"] == "0"  # noqa: S314
+    assert ET.parse(measured.place / "j.xml").getroot().attrib["failures"] == "0"
     summary = (measured.place / "summary.md").read_text("utf-8")
     assert summary.startswith("what others wrote\n")
     assert "1 gate passed" in summary
@@ -73,11 +73,20 @@ def test_the_same_server_passes(measured: Fluxperf) -> None:
         ("--baseline main --max-output-tokens 9", "max_output_tokens"),
         ("--baseline main --rounds 3 --fail-on 'round3 ttft_ms.p50 > +5%'", "the baseline has no round3"),
         ("--as curl", "take one of vllm"),
+        ("--baseline main --concurrency 2 4", "concurrency: the baseline has 2, this run 2, 4"),
+        ("--baseline main --rounds 3", "rounds: the baseline has 1, 2, this run 1, 2, 3"),
+        ("--baseline main --num-samples 9", "others are drawn"),
+        ("--junit . --github", "is a directory"),
         ("--repeat 0", "--repeat must be at least 1"),
     ],
 )
 def test_what_cannot_be_judged_is_said_before_anything_is_sent(measured: Fluxperf, options: str, says: str) -> None:
-    line = LINE if "--max-output-tokens" not in options else LINE.replace("--max-output-tokens 3", "")
+    given = {word for word in options.split() if word.startswith("--")}
+    words = LINE.split()
+    pairs = [(word, words[at + 1]) for at, word in enumerate(words) if word in ("--concurrency", "--max-output-tokens")]
+    line = LINE
+    for name, value in pairs:
+        line = line.replace(f"{name} {value}", "") if name in given else line
     ended = measured(f"{line} {options} --output-dir refused")
     assert ended.code == 2, ended.err
     assert says in ended.err
@@ -91,3 +100,44 @@ def test_gates_are_judged_of_a_run_that_is_complete(measured: Fluxperf) -> None:
     assert ended.code == 1
     assert "nothing left to measure" in ended.err
     assert json.loads((measured.place / "whole" / "run.json").read_text("utf-8"))["gates"]
+
+
+def test_a_run_of_which_nothing_succeeded_in_a_round_fails_its_error_gate(measured: Fluxperf) -> None:
+    with running_mock("--faults", "errors=1", "--model", "fluxperf-mock") as broken:
+        line = f"--endpoint {broken.url} --dataset prompts.jsonl --concurrency 2 --max-output-tokens 3 --output-dir out"
+        ended = measured(f"{line} --overwrite --fail-on 'errors.ratio > 0.01' --junit none.xml")
+    assert ended.code in (1, 3), ended.err
+
+
+def test_a_run_is_no_baseline_of_what_replaces_it(measured: Fluxperf) -> None:
+    before = (measured.place / "before" / "run.json").read_bytes()
+    ended = measured(f"{LINE} --output-dir before --overwrite --baseline before")
+    assert ended.code == 2
+    assert "would replace" in ended.err
+    assert (measured.place / "before" / "run.json").read_bytes() == before
+
+
+def test_secrets_of_a_body_are_neither_told_nor_a_difference(measured: Fluxperf) -> None:
+    secret = "hunter2hunter2"
+    body = f"""--extra-body '{{"api_key": "{secret}"}}'"""
+    assert measured(f"{LINE} --output-dir s1 {body}").code == 0
+    ended = measured(f"{LINE} --output-dir s2 {body} --baseline s1")
+    assert ended.code == 0, ended.err
+    assert secret not in ended.out + ended.err
+
+
+def test_an_invalid_run_leaves_what_was_asked_for(measured: Fluxperf) -> None:
+    with running_mock("--faults", "foreign=0.5", "--model", "fluxperf-mock") as server:
+        line = f"--endpoint {server.url} --dataset prompts.jsonl --concurrency 2 --max-output-tokens 3 --output-dir out"
+        measured(f"{line} --overwrite")
+        ended = measured(f"{line} --overwrite --strict --fail-on 'ttft_ms.p50 > 0.001' --junit strict.xml")
+    assert ended.code == 4
+    assert (measured.place / "strict.xml").exists()
+
+
+def test_a_page_of_somebody_else_stays(measured: Fluxperf) -> None:
+    other = measured.place / "work"
+    other.mkdir()
+    (other / "report.html").write_text("mine")
+    assert measured(f"{LINE} --output-dir work --overwrite").code == 0
+    assert (other / "report.html").read_text() == "mine"
