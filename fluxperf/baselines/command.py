@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fluxperf.errors import RunFailed
+from fluxperf.errors import RunFailed, UsageError
 from fluxperf.files import write_stream
 from fluxperf.words import parse
 
@@ -61,9 +61,13 @@ def _save(store: Store, given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _list(store: Store) -> Iterator[str]:
-    baselines = store.list()
-    if not baselines:
+    found = store.list()
+    baselines = [one for one in found if not isinstance(one, UsageError)]
+    yield from (str(one) for one in found if isinstance(one, UsageError))
+    if not found:
         yield f"no baselines in {store.path}"
+        return
+    if not baselines:
         return
     heads = ("Name", "Run of", "Repeats", "Verdict", "Model", "Revision")
     rows = [heads, *(_row(baseline) for baseline in baselines)]

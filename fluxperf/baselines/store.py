@@ -87,10 +87,20 @@ class Store:
         files = find_files(run, folder, force=force)
         try:
             with self._locked():
-                earlier = self._read(self.path / name) if (self.path / name).exists() else None
+                earlier = self._find_earlier(name)
                 return self._copy(name, folder, files, describe_run(run)), earlier
         except OSError as error:
             raise RunFailed(f"cannot save baseline {name} in {self.path}: {error.strerror or error}") from error
+
+    def _find_earlier(self, name: str) -> Baseline | None:
+        """What is replaced; None: nothing, or a baseline whose record is broken. Raises UsageError for what is none."""
+        place = self.path / name
+        try:
+            return self._read(place) if place.exists() else None
+        except UsageError:
+            if not (place / RECORD).is_file():
+                raise
+            return None
 
     def _copy(self, name: str, folder: Path, files: list[str], run: Mapping[str, Any]) -> Baseline:
         place = self.path / name
@@ -131,10 +141,17 @@ class Store:
         finally:
             os.close(lock)
 
-    def list(self) -> list[Baseline]:
-        """All baselines by name. Raises UsageError for one whose record cannot be read."""
+    def list(self) -> list[Baseline | UsageError]:
+        """All baselines by name; of one whose record cannot be read, what is wrong with it."""
         places = sorted(self.path.iterdir()) if self.path.is_dir() else []
-        return [self._read(place) for place in places if (place / RECORD).is_file() and _NAME.fullmatch(place.name)]
+        found = [place for place in places if (place / RECORD).is_file() and _NAME.fullmatch(place.name)]
+        return [self._try(place) for place in found]
+
+    def _try(self, place: Path) -> Baseline | UsageError:
+        try:
+            return self._read(place)
+        except UsageError as error:
+            return error
 
     def find(self, name: str) -> Baseline:
         """The baseline. Raises UsageError if there is none, or if its record cannot be read."""

@@ -138,6 +138,10 @@ def _merge(asked: _Asked) -> None:
     from fluxperf.report.hlog import merged_hlog
     from fluxperf.report.merged import render_merged
 
+    if asked.output is not None and asked.output.exists():
+        for path in asked.paths:
+            if path.exists() and asked.output.samefile(path):
+                raise UsageError(f"--output {asked.output}: is one of the logs that are merged; name another file")
     merged = merge_hlogs(asked.paths)
     _print([render_merged(merged, _columns())])
     if asked.output is not None:

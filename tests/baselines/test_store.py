@@ -320,3 +320,12 @@ def test_a_saved_run_of_repeats_counts_them(store: Store, tmp_path: Path) -> Non
     saved, _ = store.save("main", write_run(tmp_path / "results", replace(plain, stages=stages)))
     assert saved.run["repeats"] == 2
     assert os.path.isdir(saved.path)  # noqa: PTH112
+
+
+def test_a_broken_record_hides_no_other_baseline_and_can_be_replaced(tmp_path: Path) -> None:
+    broken = tmp_path / "store" / "main"
+    broken.mkdir(parents=True)
+    (broken / "baseline.json").write_text("{")
+    (found,) = Store(tmp_path / "store").list()
+    assert isinstance(found, UsageError)
+    assert "is no record of a baseline" in str(found)
