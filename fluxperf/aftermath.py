@@ -153,11 +153,15 @@ def _judge(demands: Demands, output: OutputDirectory) -> None:
 
     asked = _as_comparison(demands.campaign, output.path)
     try:
-        found = compare(asked, lambda name: output.path if name == str(output.path) else resolve(name))
+        found = compare(asked, lambda name: output.path if name == str(output.path) else resolve(name), tolerant=True)
     except UsageError as error:
         raise UsageError(f"{error}\nwhat was measured is in {output.path}") from error
     keep_gates(output, found.gates, demands.campaign.copy_to)
     publish(asked, found)
+    if found.likeness.objections and not asked.allow_different:
+        lines = [f"  {sentence}" for sentence in found.likeness.objections]
+        head = f"this run cannot be compared with the baseline; what was measured is in {output.path}:"
+        raise UsageError("\n".join([head, *lines]))
 
 
 def _as_comparison(campaign: Campaign, path: Path) -> Asked:

@@ -14,7 +14,7 @@ from fluxperf.compare.telling import named_runs
 from fluxperf.errors import MeasurementInvalid, UsageError
 from fluxperf.model import Status
 from fluxperf.model.contrast import Contrast
-from fluxperf.model.gate import GateResult
+from fluxperf.model.gate import Against, GateOutcome, GateResult
 from fluxperf.plan.gate_checks import find_base_problems, find_problems, plan_of_results
 from fluxperf.report.contrast_words import summarize
 from fluxperf.report.contrasts import Header
@@ -79,13 +79,15 @@ class Comparison:
             return text
         told = "\n".join(self.likeness.objections).replace("`", "'")
         cut = told if len(told) <= _MOST_CHARACTERS else f"{told[:_MOST_CHARACTERS]}..."
-        return f"{text}\nThe runs are not alike, and were compared all the same:\n\n```text\n{cut}\n```\n"
+        said = "could not be compared" if self.base is None else "are not alike, and were compared all the same"
+        return f"{text}\nThe runs {said}:\n\n```text\n{cut}\n```\n"
 
 
-def compare(asked: Asked, resolve: Resolve) -> Comparison:
+def compare(asked: Asked, resolve: Resolve, *, tolerant: bool = False) -> Comparison:
     """Reads both sides and compares them. Raises UsageError where that cannot be done, or would mean nothing.
 
-    Where no BASE is asked for, NEW is only held against the gates.
+    Where no BASE is asked for, NEW is only held against the gates. `tolerant`: so it is where the sides turn out not
+    to be alike; gates about the baseline are then undecided, and the likeness has the objections.
     """
     if not asked.base:
         return _judge_alone(asked, read_side("NEW", asked.new, resolve))
@@ -96,6 +98,8 @@ def compare(asked: Asked, resolve: Resolve) -> Comparison:
     likeness = find_likeness(base.runs, new.runs, goodput=asked.has_goodput)
     if remark is not None:
         likeness = replace(likeness, remarks=(remark, *likeness.remarks))
+    if tolerant and likeness.objections and not asked.allow_different:
+        return Comparison(asked, None, new, likeness, (), _judge_what_can_be(asked, new, likeness))
     _check_likeness(asked, likeness)
     contrasts = compare_runs(base.runs, new.runs, margin=asked.margin, figures=asked.figures)
     if not contrasts:
@@ -109,6 +113,25 @@ def _judge_alone(asked: Asked, new: Side) -> Comparison:
     if problems:
         raise UsageError("\n".join(problems))
     return Comparison(asked, None, new, Likeness(), (), judge_gates(asked.gates, new.runs, None, asked.judge))
+
+
+def _judge_what_can_be(asked: Asked, new: Side, likeness: Likeness) -> tuple[GateResult, ...]:
+    """The gates about NEW alone, and for those about the baseline why they cannot be judged."""
+    own = [gate for gate in asked.gates if gate.against is not Against.BASELINE]
+    why = f"this run and the baseline cannot be compared: {'; '.join(likeness.objections)}"[:_MOST_CHARACTERS]
+    others = (
+        GateResult(
+            gate=gate,
+            stage=gate.stage,
+            concurrency=gate.concurrency or 0,
+            round=1 if gate.round is None else gate.round,
+            outcome=GateOutcome.UNDECIDED,
+            text=why,
+        )
+        for gate in asked.gates
+        if gate.against is Against.BASELINE
+    )
+    return (*judge_gates(own, new.runs, None, asked.judge), *others)
 
 
 def _check_gates(asked: Asked, base: Side, new: Side) -> None:

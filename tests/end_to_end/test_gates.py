@@ -141,3 +141,16 @@ def test_a_page_of_somebody_else_stays(measured: Fluxperf) -> None:
     (other / "report.html").write_text("mine")
     assert measured(f"{LINE} --output-dir work --overwrite").code == 0
     assert (other / "report.html").read_text() == "mine"
+
+
+def test_what_only_measuring_tells_leaves_other_gates_judged(measured: Fluxperf) -> None:
+    with running_mock("--model", "fluxperf-mock") as server:
+        line = f"--endpoint {server.url} --dataset prompts.jsonl --concurrency 2 --max-output-tokens 3"
+        assert measured(f"{line} --output-dir cold").code == 0
+        gates = "--fail-on 'ttft_ms.mean > +10%' --junit unlike.xml"
+        ended = measured(f"{line} --output-dir warm --baseline cold {gates}")
+        assert ended.code == 2, ended.err
+        assert "cold: BASE was cold" in ended.err
+        assert (measured.place / "unlike.xml").exists()
+        failed = measured(f"{line} --output-dir warm2 --baseline cold {gates} --fail-on 'round1 ttft_ms.p50 > 0.001'")
+    assert failed.code == 1, failed.err
