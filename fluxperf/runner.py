@@ -31,6 +31,7 @@ def show(campaign: Campaign) -> int:
     with ExitStack() as stack:
         voice = Voice(quiet=False)
         surveyed = survey(campaign, stack, voice)
+        read_demands(surveyed, voice)
         sizes = {found.spec.settings.dataset: len(found.dataset) for found in surveyed.stages}
         levels = {found.spec.folder: found.levels for found in surveyed.stages}
         voice.print(render_outline(surveyed.campaign, Outline(sizes, levels), voice.columns))

@@ -21,7 +21,10 @@ def main(words: Sequence[str]) -> int:
     from fluxperf.compare.asked import read_asked
     from fluxperf.compare.comparison import compare
     from fluxperf.compare.publication import publish
+    from fluxperf.plan.gate_checks import find_doubts
 
     asked = read_asked(words)
+    for doubt in find_doubts(asked.gates):
+        write_stream(sys.stderr, f"fluxperf: {doubt}\n")
     publish(asked, compare(asked, resolve))
     return 0

@@ -86,7 +86,9 @@ def describe_side(name: str, runs: Sequence[RunResult]) -> Side:
 
 def _facts(run: RunResult) -> Iterator[tuple[str, str]]:
     """Where a run is from, as far as it says; nothing of the environment but versions and the revision."""
-    configuration = run.configuration or (run.stages[0].configuration if run.stages else {})
+    configuration = run.configuration
+    if "model" not in configuration and run.stages:  # of a recipe; its stages know
+        configuration = run.stages[0].configuration
     yield "started_at", run.started_at
     for name in ("model", "dataset", "dataset_sha256"):
         if isinstance(configuration.get(name), str):

@@ -91,6 +91,7 @@ def test_what_cannot_be_judged_is_said_before_anything_is_sent(measured: Fluxper
     assert ended.code == 2, ended.err
     assert says in ended.err
     assert not (measured.place / "refused").exists()
+    assert measured(f"{line} {options} --output-dir refused --dry-run").code == 2
 
 
 def test_gates_are_judged_of_a_run_that_is_complete(measured: Fluxperf) -> None:
