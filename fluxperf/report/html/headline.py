@@ -77,6 +77,15 @@ def badge(status: Status) -> Html:
     return element("span", status.value, class_=f"badge {BADGES[status]}")
 
 
+def _failed_gates(run: RunResult) -> Html | None:
+    """That the build fails, before anything that may sound good."""
+    failed = sum(gate.failed for gate in run.gates)
+    if not failed:
+        return None
+    words = f" {count(failed, 'gate')} of {len(run.gates)} failed: "
+    return element("p", element("span", "failed", class_="badge bad"), words, element("a", "which", href="#gates"))
+
+
 def answer_section(run: RunResult) -> Html:
     """The verdict and the answers; where it is not valid, why not comes first."""
     status = None if run.verdict is None else run.verdict.status
@@ -87,6 +96,7 @@ def answer_section(run: RunResult) -> Html:
         element("h2", "The answer", class_="unseen"),
         element("p", badge(status) if status is not None else element("span", "not judged", class_="badge")),
         element("p", stopped, class_="warning") if stopped else None,
+        _failed_gates(run),
         _reasons(reasons) if status is not Status.VALID else None,
         join(_sentences(run)),
         _details(run),

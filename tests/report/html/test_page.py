@@ -172,6 +172,7 @@ def test_gates_are_told(a_run: Callable[..., RunResult]) -> None:
     )
     text = text_of(page(replace(a_run(), gates=(failed, replace(failed, outcome=GateOutcome.PASSED)))))
     assert "1 gate of 2 failed." in text
+    assert text.index("1 gate of 2 failed: which") < text.index("1 gate of 2 failed.")  # in the first card
     assert "concurrency 5, round 1 : it is &lt;b&gt;312&lt;/b&gt; ms" in text
 
 
