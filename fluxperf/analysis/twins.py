@@ -99,7 +99,10 @@ class _Pairs:
         middle = self.middle
         first = max(self.rank - _MOST_RANKS, 0)
         near = np.argsort(middle, kind="stable")[first : self.rank + _MOST_RANKS]
-        deal = _Deal(middle[near], (self.later - self.before - self.change)[near] / 2, self.rank - 1 - first)
+        moved = self.later - self.before
+        # By what most pairs changed, not the quantile: where that jumps over a gap (hits and misses of a cache), pairs
+        # that stayed where they were would seem to have moved, all alike, and dealing them anew would show no scatter.
+        deal = _Deal(middle[near], (moved - np.median(moved))[near] / 2, self.rank - 1 - first)
         alone = deal.scatter_alone()
         together = sum(deal.scatter_together(labels[near]) for labels in (stretches.first, stretches.second)) / 2
         return math.sqrt(max(alone * self._excess(stretches), alone + CUT * (together - alone)))
