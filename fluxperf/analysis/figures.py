@@ -166,11 +166,13 @@ def rounds_ratio(
     Raises what reading the rounds' requests raises.
     """
     samples = samples or Samples()
-    earlier, later = [before for before, _ in runs], [after for _, after in runs]
-    if len(runs) == 1:
+    # A run that lacks one of the two has no ratio; what is left of it must not be held against another run.
+    whole = [pair for pair in runs if all(value_of(figure, one, samples) is not None for one in pair)]
+    earlier, later = [before for before, _ in whole], [after for _, after in whole]
+    if len(whole) == 1:
         return contrast(figure, earlier, later, samples)
     first, second = _values(figure, earlier, samples), _values(figure, later, samples)
-    if first is None or second is None or first.count != second.count:
+    if first is None or second is None:
         return None
     within = repeats.contrast_within(first, second)
     if within is None and figure.statistic == "ratio":
