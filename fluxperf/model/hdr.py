@@ -184,9 +184,12 @@ def decode(data: bytes) -> Buckets:
     if len(body) < length:
         raise NotAHistogram(f"it is cut short: {len(body)} of {length} bytes of counts are there")
     layout = Layout(lowest, digits)
-    counts = dict(_read_counts(body))
-    if counts and next(reversed(counts)) > layout.bucket(_HIGHEST):
-        raise NotAHistogram("it has counts of values beyond 64 bits")
+    last = layout.bucket(_HIGHEST)
+    counts: dict[int, int] = {}
+    for bucket, number in _read_counts(body):
+        if bucket > last:  # at the first: a few bytes may be packed counts of millions of them
+            raise NotAHistogram("it has counts of values beyond 64 bits")
+        counts[bucket] = number
     return Buckets(layout, highest, counts)
 
 
